@@ -1,0 +1,30 @@
+"""Exceptions that route: stop with an exit code, or throw the state away and restore.
+
+What is wrong with one *record* is no exception: a decoder returns it as a dead letter.
+"""
+
+
+class ForecasterError(Exception):
+    """Ends the process with `exit_code` and its text as one readable line."""
+
+    exit_code = 1
+
+
+class ConfigError(ForecasterError):
+    """A setting, argument or input file is wrong; the text names it."""
+
+    exit_code = 2
+
+
+class BundleError(ForecasterError):
+    """A model bundle is truncated, altered, or does not fit; the text names the file."""
+
+    exit_code = 2
+
+
+class BrokerUnavailableError(ForecasterError):
+    """The broker did not answer within `kafka.startup_timeout`, or output could not be flushed."""
+
+
+class RetryableError(Exception):
+    """A broker operation failed: drop the state, return to the committed offsets and restore."""
