@@ -1,0 +1,56 @@
+# Everything runs in .venv, installed from the lock. ARGS reaches the command: make test ARGS="-k windows"
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
+ARGS ?=
+
+.PHONY: demo test lint bench lock clean help
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.project ## a broker, ticks, forecasts and a live page, all on this machine
+	$(BIN)/forecaster demo $(ARGS)
+
+test: $(VENV)/.project ## every test, also those against a real Kafka (needs Java 17 and Maven)
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.project ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/.project ## throughput and latency on this machine
+	$(BIN)/python -m benchmarks.throughput $(ARGS)
+
+$(VENV)/.locked: requirements/dev.txt
+	@test -n "$(PYTHON)" || { echo "make: found no Python 3.11, 3.12 or 3.13; name one with PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.project: $(VENV)/.locked pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+# dev.txt is resolved first and constrains the others, so that what is deployed is what was tested.
+UV := .cache/uv/bin/uv
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(ARGS)
+BUILD_REQUIRES = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'
+
+lock: $(UV) ## the lock files anew from pyproject.toml; ARGS=--upgrade takes the newest versions
+	$(BUILD_REQUIRES) | $(COMPILE) pyproject.toml - --extra cpu --extra librdkafka --extra demo --group dev -o requirements/dev.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra cpu -o requirements/cpu.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra gpu -o requirements/gpu.txt
+	$(BUILD_REQUIRES) | $(COMPILE) -c requirements/dev.txt - -o requirements/build.txt
+
+$(UV):
+	$(PYTHON) -m venv .cache/uv
+	.cache/uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+
+clean: ## remove the environment and every cache
+	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
