@@ -1,0 +1,133 @@
+"""A real Apache Kafka from Maven Central on free loopback ports, in KRaft mode."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+POM = Path(__file__).with_name("pom.xml")
+VERSION = re.search(r"<version>(.+?)</version>", POM.read_text("utf-8")).group(1)
+JARS = POM.parents[2] / ".cache" / f"kafka-{VERSION}"
+START_TIMEOUT = 90.0
+MIN_JAVA = 17
+
+PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+log.dirs={data}
+auto.create.topics.enable=false
+num.partitions=1
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+broker.heartbeat.interval.ms=200
+broker.session.timeout.ms=1000
+"""
+
+
+def missing_tools() -> str | None:
+    """What keeps this machine from running Kafka, or None."""
+    if shutil.which("java") is None:
+        return "no java"
+    text = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', text)
+    if found is None or int(found[1]) < MIN_JAVA:
+        return f"java is older than {MIN_JAVA}"
+    if not JARS.is_dir() and shutil.which("mvn") is None:
+        return "no mvn"
+    return None
+
+
+def fetch_jars() -> Path:
+    """The folder of Kafka's jars; filled once, moved into place whole so that a broken download leaves none."""
+    if not JARS.is_dir():
+        JARS.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=JARS.parent) as folder:
+            lib = Path(folder) / "lib"
+            goal = ["dependency:copy-dependencies", f"-DoutputDirectory={lib}", "-DincludeScope=runtime"]
+            subprocess.run(["mvn", "-q", "-B", "-f", str(POM), *goal], check=True)
+            lib.rename(JARS)
+    return JARS
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class KafkaBroker:
+    """One broker that keeps its port and data over `stop` and `start`."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.bootstrap = f"127.0.0.1:{self.port}"
+        self._jars = fetch_jars()
+        self._home = Path(tempfile.mkdtemp(prefix="forecaster-kafka-"))
+        self._properties = self._home / "server.properties"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._format()
+
+    def start(self) -> None:
+        """Run the broker until it answers; its log is in the text of the error when it does not."""
+        with (self._home / "server.log").open("ab") as log:
+            command = self._java("kafka.Kafka", str(self._properties))
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                tail = (self._home / "server.log").read_text("utf-8", "replace")[-3000:]
+                self.close()
+                raise RuntimeError(f"Kafka did not start:\n{tail}")
+
+    def stop(self) -> None:
+        """Kill the broker as a power cut would."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _java(self, *arguments: str) -> list[str]:
+        memory = ["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        logging = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+        return ["java", *memory, *logging, "-cp", f"{self._jars}/*", *arguments]
+
+    def _format(self) -> None:
+        text = PROPERTIES.format(port=self.port, controller=free_port(), data=self._home / "data")
+        self._properties.write_text(text, "utf-8")
+        tool = self._java("kafka.tools.StorageTool")
+        cluster = subprocess.run([*tool, "random-uuid"], check=True, capture_output=True, text=True).stdout.strip()
+        command = [*tool, "format", "-t", cluster.splitlines()[-1], "-c", str(self._properties)]
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
+
+    def _answers(self) -> bool:
+        """Whether the listener accepts: KRaft opens it only once the broker is unfenced."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=0.5):
+                return True
+        except OSError:
+            time.sleep(0.05)  # the step of the poll, bounded by the deadline of the caller
+            return False
