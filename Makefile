@@ -33,11 +33,12 @@ $(VENV)/.project: $(VENV)/.locked pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
+# editables is what hatchling asks for besides, to install a checkout in place.
 # dev.txt is resolved first and constrains the others, so that what is deployed is what was tested.
 UV := .cache/uv/bin/uv
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(ARGS)
-BUILD_REQUIRES = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'
+BUILD_REQUIRES = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], "editables<1", sep="\n")'
 
 lock: $(UV) ## the lock files anew from pyproject.toml; ARGS=--upgrade takes the newest versions
 	$(BUILD_REQUIRES) | $(COMPILE) pyproject.toml - --extra cpu --extra librdkafka --extra demo --group dev -o requirements/dev.txt
