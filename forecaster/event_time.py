@@ -1,0 +1,317 @@
+"""Event time: which ticks are late or duplicate, and when an observation is complete.
+
+Every tick *opens* an item (an observation, or a bar that further ticks join) at a grid index.
+The item *closes* at the first record whose event time makes it complete:
+
+* the series' own event time less `allowed_lateness` has reached it, or
+* the partition's event time less `allowed_lateness` moves past it while it is open. An item that
+  opens behind the partition's event time waits for its own series: a slow sensor loses nothing.
+
+Both are properties of the record order alone, so poll boundaries never change what comes out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecaster.recurrences import first_at_least, running_max
+from forecaster.records import Bool, Float, Int
+
+NEVER = np.int64(-(2**62))
+OPEN = np.int64(2**62)
+ACCEPTED, LATE, DUPLICATE = range(3)
+
+# An item while it is open; the columns after `born` are what any kind of bar can be made of.
+ITEM = np.dtype(
+    [("slot", "i8"), ("index", "i8"), ("born", "i8"), ("count", "i8"), ("sum", "f8"), ("low", "f8"), ("high", "f8")]
+    + [("first", "f8"), ("first_ms", "i8"), ("last", "f8"), ("last_ms", "i8")]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The regular grid of a stream: `step_ms` None makes every event a step at its own time."""
+
+    step_ms: int | None
+    bar: str | None = None
+
+    def index(self, time_ms: Int) -> Int:
+        """Grid index of event times: the bar that holds them, else the nearest grid point."""
+        if self.step_ms is None:
+            return time_ms
+        return (time_ms if self.bar else time_ms + self.step_ms // 2) // self.step_ms
+
+    def complete(self, watermark_ms: Int) -> Int:
+        """Highest index that is complete once event time has reached `watermark_ms`."""
+        return self.index(watermark_ms) - (1 if self.bar else 0)
+
+    def origin_ms(self, index: Int) -> Int:
+        """Event time at which the observation at `index` is known: a bar's end, else its grid point."""
+        if self.step_ms is None:
+            return index
+        return (index + 1 if self.bar else index) * self.step_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """Closed items, ordered by slot, then by the order in which the series takes them.
+
+    `previous` is the series' newest index before the row (`NEVER` where the series starts) and
+    `trigger` the position in the batch of the tick that completed it.
+    """
+
+    slot: Int
+    index: Int
+    previous: Int
+    value: Float
+    trigger: Int
+
+
+class EventTime:
+    """Newest index, watermark and open items of every slot, and the event time of each partition."""
+
+    def __init__(self, grid: Grid, allowed_lateness_ms: int, late_restart: int) -> None:
+        self.grid = grid
+        self.allowed_lateness_ms = allowed_lateness_ms
+        self.late_restart = late_restart
+        self.partition = np.zeros(0, np.int64)
+        self.newest = np.zeros(0, np.int64)
+        self.watermark = np.zeros(0, np.int64)
+        self.late_run = np.zeros(0, np.int64)
+        self.partition_watermark = np.zeros(0, np.int64)
+        self.held = np.zeros(0, ITEM)
+
+    def grow(self, capacity: int) -> None:
+        """Make room for slots below `capacity`."""
+        more = capacity - len(self.newest)
+        self.partition = np.append(self.partition, np.zeros(more, np.int64))
+        self.newest = np.append(self.newest, np.full(more, NEVER))
+        self.watermark = np.append(self.watermark, np.full(more, NEVER))
+        self.late_run = np.append(self.late_run, np.zeros(more, np.int64))
+
+    def forget(self, slots: Int) -> None:
+        """Return `slots` to the state of a series never seen."""
+        self.newest[slots] = self.watermark[slots] = NEVER
+        self.late_run[slots] = 0
+        self.held = self.held[~np.isin(self.held["slot"], slots)]
+
+    def forget_partition(self, partition: int) -> None:
+        """Return the event time of `partition` to the state before its first record."""
+        if partition < len(self.partition_watermark):
+            self.partition_watermark[partition] = NEVER
+
+    def admit(self, slot: Int, time_ms: Int, value: Float) -> tuple[Int, Observations]:
+        """Outcome of each tick (`ACCEPTED`, `LATE`, `DUPLICATE`) and the observations they complete.
+
+        All arguments are `[n]` in record order, grouped by partition.
+        """
+        outcome = np.zeros(len(slot), np.int64)
+        batch = _Batch(self, slot, time_ms, value)
+        closed = []
+        todo = np.argsort(slot, kind="stable")
+        while len(todo):
+            todo, observations = self._pass(batch, todo, outcome, first=not closed)
+            closed.append(observations)
+        self.partition_watermark = batch.partition_watermark()
+        return outcome, _merge(closed)
+
+    def _pass(self, batch: "_Batch", order: Int, outcome: Int, *, first: bool) -> tuple[Int, Observations]:
+        """Take the ticks at positions `order` (by slot) up to the first restart of each series.
+
+        Returns the ticks from the restarts on, for another pass, and the observations closed.
+        """
+        touched = np.isin(self.held["slot"], batch.slot[order])
+        if first:
+            touched |= batch.passed(self.held)
+        held = self.held[touched]
+        items = np.concatenate([held, batch.items(order)])
+        close = batch.close_positions(items, order)
+        late, duplicate = self._judge(batch, order, items, close)
+        late_run = self._late_run(batch.slot[order], late)
+        cut, restarts = self._restarts(batch.slot[order], late_run)
+        now = np.arange(len(order)) < cut
+        outcome[order[now & late]] = LATE
+        outcome[order[now & duplicate]] = DUPLICATE
+        for slot, row in zip(restarts, cut[np.searchsorted(batch.slot[order], restarts)], strict=True):
+            of_slot = items["slot"] == slot
+            close[of_slot] = np.minimum(close[of_slot], order[row])
+
+        keep = np.concatenate([np.ones(len(held), bool), now & ~late & ~duplicate])
+        self.held = self.held[~touched]
+        observations = self._close(items[keep], close[keep], outcome)
+        taken = order[now]
+        np.maximum.at(self.watermark, batch.slot[taken], batch.time_ms[taken])
+        self.late_run[batch.slot[taken]] = late_run[now]  # of equal slots the last one stays
+        if len(restarts):
+            self.forget(restarts)
+        return order[~now], observations
+
+    def _judge(self, batch: "_Batch", order: Int, items: np.ndarray, close: Int) -> tuple[Bool, Bool]:
+        """Which of the ticks at `order` are behind, and which on, the series' newest closed step."""
+        by_close = np.lexsort((close, items["slot"]))
+        event_slot, slot = items["slot"][by_close], batch.slot[order]
+        reached = running_max(np.maximum(items["index"][by_close], self.newest[event_slot]), event_slot)
+        low, high = np.searchsorted(event_slot, slot, "left"), np.searchsorted(event_slot, slot, "right")
+        before = first_at_least(close[by_close], low, high, order)
+        newest = np.where(before > low, reached[before - 1], self.newest[slot])
+        late, same = batch.index[order] < newest, batch.index[order] == newest
+        if self.grid.bar:
+            return late | same, np.zeros(len(order), bool)
+        return late, same & (self.grid.step_ms is not None)
+
+    def _late_run(self, slot: Int, late: Bool) -> Int:
+        """How many ticks in a row, each included, have come late."""
+        row = np.arange(len(slot))
+        on_time = running_max(np.where(late, -1, row), slot)
+        return np.where(on_time >= 0, row - on_time, row - np.searchsorted(slot, slot) + 1 + self.late_run[slot])
+
+    def _restarts(self, slot: Int, late_run: Int) -> tuple[Int, Int]:
+        """For every tick the row from which its series starts anew (else the end), and these series."""
+        hits = np.flatnonzero(late_run >= self.late_restart)
+        restarts, first = np.unique(slot[hits], return_index=True)
+        cut = np.full(len(slot), len(slot))
+        rows = np.searchsorted(slot, restarts), np.searchsorted(slot, restarts, "right")
+        for low, high, row in zip(*rows, hits[first], strict=True):
+            cut[low:high] = row
+        return cut, restarts
+
+    def _close(self, items: np.ndarray, close: Int, outcome: Int) -> Observations:
+        """Take the completed items out and hold the others back."""
+        order = np.lexsort((items["born"], items["index"], items["slot"]))
+        items, close = items[order], close[order]
+        if self.grid.step_ms is not None:
+            items, close = self._join(items, close, outcome)
+        # an item that completes takes all older ones of its series along: they stay in order
+        close = -running_max(-close[::-1], items["slot"][::-1])[::-1]
+        done = close < OPEN
+        still_open = items[~done]
+        still_open["born"] = -1
+        self.held = np.concatenate([self.held, still_open])
+
+        slot, index = items["slot"][done], items["index"][done]
+        first = np.ones(len(slot), bool)
+        first[1:] = slot[1:] != slot[:-1]
+        previous = np.where(first, self.newest[slot], np.roll(index, 1))
+        np.maximum.at(self.newest, slot, index)
+        return Observations(slot, index, previous, bar_value(items[done], self.grid.bar), close[done])
+
+    def _join(self, items: np.ndarray, close: Int, outcome: Int) -> tuple[np.ndarray, Int]:
+        """One item per (slot, index): a bar takes every tick; a point the first, the rest are duplicates."""
+        first = np.ones(len(items), bool)
+        first[1:] = (items["slot"][1:] != items["slot"][:-1]) | (items["index"][1:] != items["index"][:-1])
+        if self.grid.bar:
+            return join_bars(items, np.flatnonzero(first)), close[first]
+        outcome[items["born"][~first]] = DUPLICATE
+        return items[first], close[first]
+
+
+class _Batch:
+    """The ticks of one poll batch, with the partition's event time at each of them."""
+
+    def __init__(self, state: EventTime, slot: Int, time_ms: Int, value: Float) -> None:
+        self.slot, self.time_ms, self.value = slot, time_ms, value
+        self.index = state.grid.index(time_ms)
+        self._state = state
+        partition = state.partition[slot]
+        partitions = max(len(state.partition_watermark), int(partition.max(initial=-1)) + 1)
+        more = partitions - len(state.partition_watermark)
+        self._before = np.append(state.partition_watermark, np.full(more, NEVER))
+        self._event_time = running_max(np.maximum(time_ms, self._before[partition]), partition)
+        self._complete = self._grid_complete(self._event_time)
+        # the rows of each partition; empty for one that has no record in this batch
+        self._low, self._high = np.zeros(partitions, np.int64), np.zeros(partitions, np.int64)
+        bounds = np.flatnonzero(np.diff(partition, prepend=-1, append=-1))
+        self._low[partition[bounds[:-1]]], self._high[partition[bounds[:-1]]] = bounds[:-1], bounds[1:]
+
+    def _grid_complete(self, watermark_ms: Int) -> Int:
+        return self._state.grid.complete(watermark_ms - self._state.allowed_lateness_ms)
+
+    def partition_watermark(self) -> Int:
+        """Event time of every partition after this batch."""
+        after, present = self._before.copy(), self._high > self._low
+        after[present] = self._event_time[self._high[present] - 1]
+        return after
+
+    def items(self, positions: Int) -> np.ndarray:
+        """The ticks at `positions` as items of one tick each."""
+        items = np.zeros(len(positions), ITEM)
+        value, time_ms = self.value[positions], self.time_ms[positions]
+        known = ~np.isnan(value)
+        items["slot"], items["index"], items["born"] = self.slot[positions], self.index[positions], positions
+        items["count"], items["sum"] = known, np.where(known, value, 0.0)
+        items["low"], items["high"] = np.where(known, value, np.inf), np.where(known, value, -np.inf)
+        items["first"] = items["last"] = value
+        items["first_ms"], items["last_ms"] = np.where(known, time_ms, OPEN), np.where(known, time_ms, NEVER)
+        return items
+
+    def passed(self, held: np.ndarray) -> Bool:
+        """Which held items the partition's event time has passed by the end of this batch."""
+        after = self._grid_complete(self.partition_watermark())
+        passed: Bool = after[self._state.partition[held["slot"]]] >= held["index"]
+        return passed
+
+    def close_positions(self, items: np.ndarray, order: Int) -> Int:
+        """Position of the tick that completes each item, `OPEN` where none of this batch does.
+
+        `order` are the positions of the ticks that count, by slot; held items have `born` −1.
+        """
+        slot = self.slot[order]
+        own = self._grid_complete(running_max(np.maximum(self.time_ms[order], self._state.watermark[slot]), slot))
+        row_of = np.zeros(len(self.slot), np.int64)
+        row_of[order] = np.arange(len(order))
+        new = items["born"] >= 0
+        low = np.where(new, row_of[items["born"]], np.searchsorted(slot, items["slot"]))
+        high = np.searchsorted(slot, items["slot"], "right")
+        row = first_at_least(own, low, high, items["index"])
+        close = np.where(row < high, np.append(order, OPEN)[row], OPEN)
+
+        partition = self._state.partition[items["slot"]]
+        start = np.where(new, items["born"], self._low[partition])
+        end = self._high[partition]
+        row = first_at_least(self._complete, start, end, items["index"])
+        before = np.where(new, self._complete[items["born"]], self._grid_complete(self._before)[partition])
+        crossed = (before < items["index"]) & (row < end)
+        return np.where(crossed, np.minimum(close, row), close)
+
+
+def join_bars(items: np.ndarray, first: Int) -> np.ndarray:
+    """Fold runs of `items` that start at rows `first` into one item each; `items` are by slot and index."""
+    joined = items[first].copy()
+    if not len(first):
+        return joined
+    for name, fold in (("count", np.add), ("sum", np.add), ("low", np.minimum), ("high", np.maximum)):
+        joined[name] = fold.reduceat(items[name], first)
+    run = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(items))))
+    opening = np.lexsort((items["born"], items["first_ms"], run))[first]
+    closing = np.lexsort((items["born"], items["last_ms"], run))[np.append(first[1:], len(items)) - 1]
+    joined["first"], joined["first_ms"] = items["first"][opening], items["first_ms"][opening]
+    joined["last"], joined["last_ms"] = items["last"][closing], items["last_ms"][closing]
+    return joined
+
+
+def bar_value(items: np.ndarray, bar: str | None) -> Float:
+    """The observation that each item makes; NaN where no tick of it had a value."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value: Float = {
+            None: lambda: items["last"],
+            "last": lambda: items["last"],
+            "sum": lambda: items["sum"],
+            "count": lambda: items["count"].astype(float),
+            "mean": lambda: items["sum"] / items["count"],
+            "min": lambda: items["low"],
+            "max": lambda: items["high"],
+            "ohlc-mean": lambda: (items["first"] + items["high"] + items["low"] + items["last"]) / 4,
+        }[bar]()
+    return np.where(items["count"] > 0, value, np.nan)
+
+
+def _merge(parts: list[Observations]) -> Observations:
+    """One table by slot, each series' rows in the order in which it takes them."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = [
+        np.concatenate([getattr(part, name) for part in parts]) if parts else np.zeros(0, dtype)
+        for name, dtype in (("slot", int), ("index", int), ("previous", int), ("value", float), ("trigger", int))
+    ]
+    order = np.argsort(columns[0], kind="stable")
+    return Observations(*(column[order] for column in columns))
