@@ -1,10 +1,16 @@
 """Fixtures that more than one room of tests needs: a real Apache Kafka."""
 
 import os
+import warnings
 from collections.abc import Iterator
 
 import pytest
 from integration.kafka_broker import KafkaBroker, missing_tools
+
+with warnings.catch_warnings():
+    # kafka-python reads its schemas through importlib.resources.read_text, deprecated in Python 3.11 to 3.12.
+    warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
+    import kafka as kafka_python  # noqa: F401
 
 
 @pytest.fixture(scope="session")

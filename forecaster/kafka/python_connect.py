@@ -1,0 +1,125 @@
+"""Connections of kafka-python: security, addresses, and the topics that must exist at the start."""
+
+import re
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.errors import (
+    AuthorizationError,
+    KafkaError,
+    NoError,
+    SaslAuthenticationFailedError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+
+from forecaster.config import KafkaSettings, Settings, TopicSettings, format_duration
+from forecaster.errors import BrokerUnavailableError, ConfigError, RetryableError
+
+# A host name, IPv4 address or bracketed IPv6 address, and a port.
+SERVER = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):(\d{1,5})")
+MAX_PORT = 65_535
+RETRY_SECONDS = 0.2
+REFUSALS = (AuthorizationError, SaslAuthenticationFailedError)
+
+
+def one_line(error: BaseException) -> str:
+    """Return the kind and text of a kafka-python error as one line."""
+    text = " ".join(str(error).split())
+    kind = type(error).__name__
+    return text if text.startswith((kind, "[Error")) else f"{kind}: {text}".removesuffix(": ")
+
+
+def routed(error: BaseException, what: str) -> Exception:
+    """Return what the daemon does about `error`: stop where the broker refuses this user, retry otherwise."""
+    if isinstance(error, REFUSALS):
+        return ConfigError(f"kafka: not allowed to {what}: {one_line(error)}")
+    return RetryableError(f"could not {what}: {one_line(error)}")
+
+
+def connection_options(kafka: KafkaSettings, client_id: str) -> dict[str, Any]:
+    """Return the arguments that every client of kafka-python gets: addresses, name, security, reconnecting."""
+    if kafka.ssl_ca_file is not None and not kafka.ssl_ca_file.is_file():
+        raise ConfigError(f"kafka.ssl_ca_file: {kafka.ssl_ca_file} is no file")
+    if kafka.security_protocol.startswith("SASL") and None in (
+        kafka.sasl_mechanism,
+        kafka.sasl_username,
+        kafka.sasl_password,
+    ):
+        needed = "kafka.sasl_mechanism, kafka.sasl_username and kafka.sasl_password"
+        raise ConfigError(f"kafka.security_protocol: {kafka.security_protocol} needs {needed}")
+    return {
+        "bootstrap_servers": _servers(kafka.bootstrap_servers),
+        "client_id": client_id,
+        "security_protocol": kafka.security_protocol,
+        "ssl_cafile": None if kafka.ssl_ca_file is None else str(kafka.ssl_ca_file),
+        "sasl_mechanism": kafka.sasl_mechanism,
+        "sasl_plain_username": kafka.sasl_username,
+        "sasl_plain_password": kafka.sasl_password.get_secret_value() if kafka.sasl_password else None,
+        "reconnect_backoff_max_ms": 1_000,  # the default of 30 s would add to every outage
+    }
+
+
+def _servers(text: str) -> list[str]:
+    servers = [server.strip() for server in text.split(",")]
+    for server in servers:
+        match = SERVER.fullmatch(server)
+        if match is None or not 0 < int(match[2]) <= MAX_PORT:
+            raise ConfigError(f'kafka.bootstrap_servers: {server!r} is no "host:port"')
+    return servers
+
+
+def unavailable(kafka: KafkaSettings, error: BaseException) -> BrokerUnavailableError:
+    waited = format_duration(kafka.startup_timeout)
+    where = f"kafka.bootstrap_servers: no broker is ready at {kafka.bootstrap_servers}"
+    return BrokerUnavailableError(f"{where} within {waited}: {one_line(error)}")
+
+
+def check_topics(settings: Settings, client_id: str, deadline: float) -> None:
+    """Make sure that input, output and dead-letter topic exist, creating them where that is allowed.
+
+    `deadline` is in seconds of `time.monotonic`; a broker that is still starting is asked again until then.
+    """
+    options = connection_options(settings.kafka, client_id)
+    while True:
+        left_ms = max(1, int((deadline - time.monotonic()) * 1_000))
+        try:
+            with closing(KafkaAdminClient(**options, bootstrap_timeout_ms=left_ms)) as admin:
+                return _check_topics(admin, settings.topics, left_ms)
+        except REFUSALS as error:
+            raise ConfigError(f"kafka: the broker refuses this client: {one_line(error)}") from None
+        except (KafkaError, OSError) as error:
+            if time.monotonic() + RETRY_SECONDS > deadline:
+                raise unavailable(settings.kafka, error) from None
+        time.sleep(RETRY_SECONDS)
+
+
+def _check_topics(admin: Any, topics: TopicSettings, timeout_ms: int) -> None:
+    wanted = {"input": topics.input, "output": topics.output, "dead_letter": topics.dead_letter}
+    missing = _missing(admin, list(wanted.values()))
+    if missing and not topics.create:
+        named = ", ".join(f"topics.{role} = {name!r}" for role, name in wanted.items() if name in missing)
+        raise ConfigError(f"{named}: no such topic, and topics.create is off")
+    for name in missing:
+        role = next(role for role, topic in wanted.items() if topic == name)
+        _create(admin, name, f"topics.{role}", topics)
+    admin.wait_for_topics(list(wanted.values()), timeout_ms=timeout_ms)
+
+
+def _missing(admin: Any, names: Sequence[str]) -> list[str]:
+    found = {topic["name"] for topic in admin.describe_topics(list(names)) if topic["error_code"] == 0}
+    return [name for name in names if name not in found]
+
+
+def _create(admin: Any, name: str, setting: str, topics: TopicSettings) -> None:
+    wanted = {name: {"num_partitions": topics.partitions, "replication_factor": topics.replication_factor}}
+    answer = admin.create_topics(wanted, raise_errors=False)["topics"][0]
+    error = for_code(answer["error_code"])
+    if error.retriable:
+        raise error(answer["error_message"])
+    if error not in (NoError, TopicAlreadyExistsError):  # another worker may have been faster
+        why = answer["error_message"] or error.description
+        raise ConfigError(f"{setting}: {name!r} is missing and cannot be created: {why}")
