@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 MANIFESTS = ROOT / "deploy" / "manifests"
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 DOWNLOAD = re.compile(
-    r"https?://\S+\.(?:whl|zip|jar|tgz|tar\.\w+)\b|https?://\S+/simple\b|--(?:extra-)?index-url|--find-links"
+    r"https?://\S+\.(?:whl|zip|jar|tgz|tar\.\w+)\b|https?://\S+/simple\b|--(?:extra-)?index-url|--find[-]links"
 )
 
 
