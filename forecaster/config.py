@@ -3,7 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -185,7 +185,7 @@ class TrainingSettings(Section):
 class MetricsSettings(Section):
     """Where /metrics, /livez and /readyz are served; port 0 picks a free one."""
 
-    host: str = "0.0.0.0"
+    host: str = "0.0.0.0"  # noqa: S104  # Prometheus and the probes come from outside
     port: Annotated[int, Field(ge=0, le=65535)] = 9108
 
 
@@ -209,11 +209,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic-settings' signature
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over file: both are sources, the file's content comes as init arguments."""
         return env_settings, init_settings

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.recurrences import first_at_least, running_max
 from forecaster.records import Bool, Float, Int
+from forecaster.recurrences import first_at_least, running_max
 
 NEVER = np.int64(-(2**62))
 OPEN = np.int64(2**62)
@@ -23,8 +23,8 @@ ACCEPTED, LATE, DUPLICATE = range(3)
 
 # An item while it is open; the columns after `born` are what any kind of bar can be made of.
 ITEM = np.dtype(
-    [("slot", "i8"), ("index", "i8"), ("born", "i8"), ("count", "i8"), ("sum", "f8"), ("low", "f8"), ("high", "f8")]
-    + [("first", "f8"), ("first_ms", "i8"), ("last", "f8"), ("last_ms", "i8")]
+    [(name, "i8") for name in ("slot", "index", "born", "count", "first_ms", "last_ms")]
+    + [(name, "f8") for name in ("sum", "low", "high", "first", "last")]
 )
 
 
@@ -80,6 +80,7 @@ class EventTime:
         self.late_run = np.zeros(0, np.int64)
         self.partition_watermark = np.zeros(0, np.int64)
         self.held = np.zeros(0, ITEM)
+        self.late_restarts = 0
 
     def grow(self, capacity: int) -> None:
         """Make room for slots below `capacity`."""
@@ -107,7 +108,7 @@ class EventTime:
         """
         outcome = np.zeros(len(slot), np.int64)
         batch = _Batch(self, slot, time_ms, value)
-        closed = []
+        closed: list[Observations] = []
         todo = np.argsort(slot, kind="stable")
         while len(todo):
             todo, observations = self._pass(batch, todo, outcome, first=not closed)
@@ -143,6 +144,7 @@ class EventTime:
         np.maximum.at(self.watermark, batch.slot[taken], batch.time_ms[taken])
         self.late_run[batch.slot[taken]] = late_run[now]  # of equal slots the last one stays
         if len(restarts):
+            self.late_restarts += len(restarts)
             self.forget(restarts)
         return order[~now], observations
 
@@ -291,17 +293,13 @@ def join_bars(items: np.ndarray, first: Int) -> np.ndarray:
 
 def bar_value(items: np.ndarray, bar: str | None) -> Float:
     """The observation that each item makes; NaN where no tick of it had a value."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value: Float = {
-            None: lambda: items["last"],
-            "last": lambda: items["last"],
-            "sum": lambda: items["sum"],
-            "count": lambda: items["count"].astype(float),
-            "mean": lambda: items["sum"] / items["count"],
-            "min": lambda: items["low"],
-            "max": lambda: items["high"],
-            "ohlc-mean": lambda: (items["first"] + items["high"] + items["low"] + items["last"]) / 4,
-        }[bar]()
+    column = {None: "last", "min": "low", "max": "high"}.get(bar, bar)
+    if column == "mean":
+        value = items["sum"] / np.maximum(items["count"], 1)
+    elif column == "ohlc-mean":
+        value = (items["first"] + items["high"] + items["low"] + items["last"]) / 4
+    else:
+        value = items[column].astype(np.float64)
     return np.where(items["count"] > 0, value, np.nan)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +60,11 @@ class TickBatch:
 
     def __len__(self) -> int:
         return len(self.series)
+
+    def take(self, keep: Bool) -> "TickBatch":
+        """The ticks where `keep` is set; the faults stay."""
+        series = list(compress(self.series, keep.tolist()))
+        return TickBatch(series, self.time_ms[keep], self.value[keep], self.record[keep], self.index[keep], self.faults)
 
 
 class Message(NamedTuple):

@@ -151,9 +151,7 @@ def test_any_stream_cut_anywhere_gives_what_the_tick_by_tick_rules_give(ticks, d
     ticks = [(slot, time + n * drift, value) for n, (slot, time, value) in enumerate(ticks)]
     grid = Grid(*kind)
     reference = Reference(grid, lateness, restart)
-    expected = [
-        reference.tick(n, slot, PARTITION[slot], time, value) for n, (slot, time, value) in enumerate(ticks)
-    ]
+    expected = [reference.tick(n, slot, PARTITION[slot], time, value) for n, (slot, time, value) in enumerate(ticks)]
     closed, outcomes = run(make(grid, lateness, restart), ticks, sorted({c for c in cuts if c < len(ticks)}))
     assert outcomes == expected
     assert by_slot(closed) == by_slot(reference.closed)

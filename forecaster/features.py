@@ -1,0 +1,237 @@
+"""Causal features of every series at O(1) work per observation, and their inverse.
+
+For each series: `level`s (exponential means over several spans), a seasonal `profile` per season
+(exponential mean per phase of what the level leaves over), a `scale` (mean absolute error of the
+one-step baseline) and exponential means of the residual. The *baseline* of step h is the first
+level plus the profiles at that step's phase; the network forecasts (value − baseline) / scale.
+
+All state is float64: a float32 mean at a rate of 1/2,880 never moves from 100,000 toward 100,010.
+"""
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+
+from forecaster.records import Bool, Float, Int
+from forecaster.recurrences import exponential_mean
+
+CLIP = 10.0
+SMALLEST_SCALE = 1e-10  # of the level: below what float64 resolves of a level times a unit weight
+
+
+class FeatureSettings(BaseModel):
+    """What the features are made of; spans and seasons are counted in steps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seasons: tuple[PositiveInt, ...] = ()
+    level_spans: tuple[PositiveFloat, ...]
+    residual_spans: tuple[PositiveFloat, ...] = ()
+    scale_span: PositiveFloat
+    profile_rate: PositiveFloat = 0.05
+    first_scale: PositiveFloat = 0.01  # of the first value's size, until errors have been seen
+
+    @classmethod
+    def derive(cls, seasons: tuple[int, ...], context_length: int) -> "FeatureSettings":
+        """Defaults: spans in seasons, or where there is none the last value and parts of the context."""
+        if seasons:
+            day = seasons[0]
+            return cls(
+                seasons=seasons,
+                level_spans=(7 * day, 14 * day, 30 * day),
+                residual_spans=tuple(max(1.0, part * day) for part in (1 / 8, 1 / 2, 1, 3)),
+                scale_span=7 * day,
+            )
+        spans = (1.0, *(max(2.0, context_length * part) for part in (1 / 16, 1 / 4, 1)))
+        return cls(level_spans=spans, scale_span=max(2.0, float(context_length)))
+
+    @property
+    def longest_span(self) -> float:
+        """Steps after which nothing older than them matters much."""
+        return max(*self.level_spans, self.scale_span, *self.residual_spans)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The network's inputs, in order."""
+        return (
+            "residual",
+            *(f"residual_mean_{span:g}" for span in self.residual_spans),
+            *(f"level_{self.level_spans[0]:g}_minus_{span:g}" for span in self.level_spans[1:]),
+            "innovation",
+            "missing",
+            "inverse_root_seen",
+            *(f"{wave}{k}_{season}" for season in self.seasons for k in (1, 2) for wave in ("sin", "cos")),
+        )
+
+
+class Features:
+    """The feature state of every slot; `advance` computes, the step it returns commits."""
+
+    def __init__(self, settings: FeatureSettings) -> None:
+        self.settings = settings
+        self.offsets = tuple(accumulate(settings.seasons, initial=0))
+        self.seen = np.zeros(0, np.int64)
+        self.level = np.zeros((0, len(settings.level_spans)))
+        self.residual_mean = np.zeros((0, len(settings.residual_spans)))
+        self.scale = np.zeros(0)
+        self.profile = np.zeros((0, self.offsets[-1]))
+        self.visits = np.zeros((0, self.offsets[-1]), np.uint8)
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Every state array, slots first."""
+        return self.seen, self.level, self.residual_mean, self.scale, self.profile, self.visits
+
+    def grow(self, capacity: int) -> None:
+        """Make room for slots below `capacity`."""
+        grown = [np.concatenate([a, np.zeros((capacity - len(a), *a.shape[1:]), a.dtype)]) for a in self.arrays()]
+        self.seen, self.level, self.residual_mean, self.scale, self.profile, self.visits = grown
+
+    def forget(self, slots: Int) -> None:
+        """Return `slots` to the state of a series never seen."""
+        for array in self.arrays():
+            array[slots] = 0
+
+    def advance(self, slot: Int, index: Int, values: Float) -> "FeatureStep":
+        """Take `values` `[series, rounds]` from grid index `index` `[series]` on, NaN where missing.
+
+        Nothing changes until the returned step is committed. Rounds past a series' last one must
+        be NaN: they leave its state as it is.
+        """
+        settings = self.settings
+        valid = ~np.isnan(values)
+        known = np.where(valid, values, 0.0)
+        seen = self.seen[slot][:, None] + np.cumsum(valid, axis=1)
+
+        level = exponential_mean(
+            _rate(valid, seen, np.array(settings.level_spans)[:, None, None]),
+            np.broadcast_to(known, (len(settings.level_spans), *known.shape)),
+            self.level[slot].T,
+        )
+        profiles, expected = [], _before(self.level[slot, 0], level[0])
+        residual = known - level[0]
+        for number, season in enumerate(settings.seasons):
+            columns = slice(self.offsets[number], self.offsets[number + 1])
+            path = _ProfilePath(self.profile[:, columns], self.visits[:, columns], slot, index, season)
+            expected = expected + path.follow(np.where(valid, residual, 0.0), valid, settings.profile_rate)
+            residual = residual - path.after
+            profiles.append(path)
+        residual = np.where(valid, residual, 0.0)
+        innovation = np.where(valid & (seen > 1), known - expected, 0.0)
+
+        error = np.where(seen > 1, np.abs(innovation), settings.first_scale * np.abs(known))
+        scale = exponential_mean(_rate(valid, seen, settings.scale_span), error, self.scale[slot])
+        residual_mean = exponential_mean(
+            _rate(valid, seen, np.array(settings.residual_spans)[:, None, None]),
+            np.broadcast_to(residual, (len(settings.residual_spans), *known.shape)),
+            self.residual_mean[slot].T,
+        )
+        return FeatureStep(self, slot, index, valid, seen, level, profiles, residual, innovation, scale, residual_mean)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureStep:
+    """The features of a tile: arrays `[series, rounds]`, or `[spans, series, rounds]`."""
+
+    state: Features
+    slot: Int
+    index: Int
+    valid: Bool
+    seen: Int
+    level: Float
+    profiles: list["_ProfilePath"]
+    residual: Float
+    innovation: Float
+    scale: Float
+    residual_mean: Float
+
+    def safe_scale(self) -> Float:
+        """The scale to divide by and to multiply with: never zero."""
+        smallest: Float = SMALLEST_SCALE * np.maximum(np.abs(self.level[0]), SMALLEST_SCALE)
+        return np.maximum(self.scale, smallest)
+
+    def inputs(self) -> np.ndarray:
+        """What the network sees: float32 `[series, rounds, inputs]`, in the order of `input_names`."""
+        scaled = np.concatenate(
+            [self.residual[None], self.residual_mean, self.level[:1] - self.level[1:], self.innovation[None]]
+        )
+        scaled = np.clip(scaled / self.safe_scale(), -CLIP, CLIP)
+        plain = [~self.valid, 1.0 / np.sqrt(np.maximum(self.seen, 1))]
+        time = self.index[:, None] + np.arange(self.valid.shape[1])
+        for season in self.state.settings.seasons:
+            for harmonic in (1, 2):
+                angle = 2 * np.pi * harmonic * (time % season) / season
+                plain += [np.sin(angle), np.cos(angle)]
+        stacked = np.concatenate([scaled, np.stack(plain).astype(float)])
+        return np.ascontiguousarray(np.moveaxis(stacked, 0, -1), dtype=np.float32)
+
+    def baseline(self, row: Int, column: Int, horizon: int) -> Float:
+        """Level plus profiles of the next `horizon` steps, `[n, horizon]`, as known at (row, column)."""
+        ahead = np.arange(1, horizon + 1)
+        total = np.repeat(self.level[0, row, column][:, None], horizon, axis=1)
+        for path in self.profiles:
+            total += path.ahead(row, column, ahead)
+        return total
+
+    def commit(self) -> None:
+        """Make the state after the last round the state of the series."""
+        state, slot = self.state, self.slot
+        state.seen[slot] = self.seen[:, -1]
+        state.level[slot] = self.level[:, :, -1].T
+        state.residual_mean[slot] = self.residual_mean[:, :, -1].T
+        state.scale[slot] = self.scale[:, -1]
+        for path in self.profiles:
+            path.commit()
+
+
+class _ProfilePath:
+    """One season's profile along the rounds of a tile: a recurrence per phase, over its visits."""
+
+    def __init__(self, profile: Float, visits: np.ndarray, slot: Int, index: Int, season: int) -> None:
+        self.profile, self.visits, self.slot, self.index, self.season = profile, visits, slot, index, season
+        self.after = np.zeros((0, 0))
+
+    def follow(self, target: Float, valid: Bool, floor: float) -> Float:
+        """Update by `target` `[series, rounds]`; the profile before each visit, of the same shape."""
+        series, rounds = target.shape
+        width = min(rounds, self.season)
+        cycles = -(-rounds // width)
+        phase = (self.index[:, None] + np.arange(width)) % self.season
+
+        def by_phase(array: np.ndarray) -> np.ndarray:
+            padded = np.pad(array, ((0, 0), (0, cycles * width - rounds)))
+            return padded.reshape(series, cycles, width).swapaxes(1, 2)
+
+        valid_visit = by_phase(valid)
+        visits = self.visits[self.slot[:, None], phase][..., None] + np.cumsum(valid_visit, axis=2)
+        rate = np.where(valid_visit, np.maximum(floor, 1.0 / np.maximum(visits, 1)), 0.0)
+        start = self.profile[self.slot[:, None], phase]
+        path = exponential_mean(rate, by_phase(target), start)
+        self._last = phase, path[..., -1], np.minimum(visits[..., -1], 255)
+        before = _before(start, path)
+        self.after = path.swapaxes(1, 2).reshape(series, -1)[:, :rounds]
+        return before.swapaxes(1, 2).reshape(series, -1)[:, :rounds]
+
+    def ahead(self, row: Int, column: Int, steps: Int) -> Float:
+        """The profile `steps` `[horizon]` after (row, column): the latest visit of each step's phase."""
+        latest = column[:, None] + steps - self.season * -(-steps // self.season)
+        stored = self.profile[self.slot[row][:, None], (self.index[row][:, None] + latest) % self.season]
+        ahead: Float = np.where(latest >= 0, self.after[row[:, None], np.maximum(latest, 0)], stored)
+        return ahead
+
+    def commit(self) -> None:
+        phase, profile, visits = self._last
+        self.profile[self.slot[:, None], phase] = profile
+        self.visits[self.slot[:, None], phase] = visits
+
+
+def _rate(valid: Bool, seen: Int, span: Float | float) -> Float:
+    """Rate of an exponential mean over `span` steps: a plain mean while fewer have been seen."""
+    rate: Float = np.where(valid, np.maximum(1.0 / np.asarray(span), 1.0 / np.maximum(seen, 1)), 0.0)
+    return rate
+
+
+def _before(start: Float, path: Float) -> Float:
+    """`path` one round earlier along the last axis, beginning with `start`."""
+    return np.concatenate([start[..., None], path[..., :-1]], axis=-1)

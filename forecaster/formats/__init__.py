@@ -1,0 +1,1 @@
+"""Wire formats: bytes to `TickBatch`, and forecasts to bytes."""

@@ -1,0 +1,89 @@
+"""Forecasts as JSON, schema version 1: whole batches of numbers are formatted at once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+
+from forecaster.records import Bool, Float, Int, Message
+
+DIGITS = 6  # of the scale that are published: a tenth of the tolerance at which results are equal
+
+
+@dataclass(frozen=True, slots=True)
+class Forecasts:
+    """Forecasts of one batch as columns: `quantiles` is `[n, horizon, levels]`, `scale` `[n]`.
+
+    `partition`, `offset` and `index` name the input tick that triggered each one, `trigger_ms`
+    is that record's time.
+    """
+
+    series: list[str]
+    origin_ms: Int
+    quantiles: Float
+    scale: Float
+    ready: Bool
+    trigger_ms: Int
+    partition: Int
+    offset: Int
+    index: Int
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+
+class ForecastEncoder:
+    """Encodes forecasts of one model for one output topic."""
+
+    def __init__(
+        self, model: str, step_ms: int | None, horizon: int, levels: tuple[float, ...], input_topic: str, topic: str
+    ) -> None:
+        self._topic = topic
+        self._levels = levels
+        quantiles = b",".join(b"%b:[%%b]" % orjson.dumps(f"{level:g}") for level in levels)
+        self._template = (
+            b'{"schema_version":1,"kind":"forecast","series":%%b,"origin":%%d,"step_ms":%b,"horizon":%d,'
+            b'"point":[%%b],"quantiles":{%b},"model":%b,"maturity":"%%b",'
+            b'"source":{"topic":%b,"partition":%%d,"offset":%%d,"index":%%d}}'
+        ) % (
+            orjson.dumps(step_ms),
+            horizon,
+            quantiles,
+            orjson.dumps(model).replace(b"%", b"%%"),
+            orjson.dumps(input_topic),
+        )
+
+    def encode(self, forecasts: Forecasts) -> list[Message]:
+        """One message a forecast, keyed by its series."""
+        if not len(forecasts):
+            return []
+        rounded = round_to_scale(forecasts.quantiles, forecasts.scale)
+        columns = [_rows(rounded[:, :, level]) for level in range(len(self._levels))]
+        names = forecasts.series
+        rows = zip(
+            map(orjson.dumps, names),
+            forecasts.origin_ms.tolist(),
+            columns[self._levels.index(0.5)],
+            *columns,
+            np.where(forecasts.ready, b"ready", b"warming").tolist(),
+            forecasts.partition.tolist(),
+            forecasts.offset.tolist(),
+            forecasts.index.tolist(),
+            strict=True,
+        )
+        template, topic = self._template, self._topic
+        return [Message(topic, name.encode(), template % row) for name, row in zip(names, rows, strict=True)]
+
+
+def round_to_scale(quantiles: Float, scale: Float) -> Float:
+    """`quantiles` to the decimal place of a millionth of `scale` `[n]`; monotone, so nothing crosses."""
+    places = np.clip(DIGITS - np.floor(np.log10(scale)), 0, 300)
+    unit = (10.0**places)[:, None, None]
+    rounded: Float = np.rint(quantiles * unit) / unit
+    return rounded
+
+
+def _rows(numbers: Float) -> list[bytes]:
+    """Each row of `numbers` `[n, horizon]` as JSON without its brackets."""
+    text = orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY)
+    return text[2:-2].split(b"],[")

@@ -1,0 +1,212 @@
+"""JSON ticks: one object a record, or an array of them, with configurable field paths."""
+
+from collections.abc import Callable
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from forecaster.config import InputSettings
+from forecaster.records import Bool, Fault, Float, Int, RecordBatch, TickBatch
+
+MOST_SERIES_BYTES = 1024
+END_OF_TIME_MS = 253_402_300_800_000  # the year 10000, where RFC 3339 ends
+PER_MS = {"s": 0.001, "ms": 1, "us": 1_000, "ns": 1_000_000}
+
+
+class JsonTickDecoder:
+    """Decodes records to ticks; what is malformed becomes a `Fault` of its record.
+
+    Reason codes: `empty`, `not_utf8`, `not_json`, `too_deep`, `missing_field`, `wrong_type`,
+    `not_finite`, `bad_time`, `no_series`, `bad_series`.
+    """
+
+    def __init__(self, settings: InputSettings) -> None:
+        text = settings.value_format == "numeric_string"
+        value_type = str | None if text else float | None
+        paths = {
+            settings.series_field: (str | None, None),
+            settings.time_field: (int | float | datetime, msgspec.NODEFAULT),
+            settings.value_field: (value_type, msgspec.NODEFAULT),
+        }
+        tick, getters = _tick_type(paths)
+        self._series, self._time, self._value = getters
+        self._one = msgspec.json.Decoder(tick).decode
+        self._any = msgspec.json.Decoder(tick | list[msgspec.Raw]).decode
+        self._per_ms = PER_MS[settings.time_unit]
+        self._to_float = _parse_number if text else None
+
+    def decode(self, batch: RecordBatch) -> TickBatch:
+        """All well-formed ticks of `batch` in record order, and the faults, one a record."""
+        ticks: list[Any] = []
+        place: list[tuple[int, int]] = []
+        faults: dict[int, Fault] = {}
+        decode, check_utf8 = self._any, not b"".join(filter(None, batch.value)).isascii()
+        for row, value in enumerate(batch.value):
+            try:
+                if check_utf8:
+                    (value or b"").decode()
+                tick = decode(value)  # type: ignore[arg-type]  # None is a TypeError: an empty record
+            except (msgspec.DecodeError, TypeError, UnicodeDecodeError, RecursionError) as error:
+                faults[row] = Fault(row, *_reason(value, error))
+                continue
+            if type(tick) is list:
+                self._decode_array(row, tick, ticks, place, faults)
+            else:
+                ticks.append(tick)
+                place.append((row, 0))
+        return self._columns(batch, ticks, np.array(place, np.int64).reshape(-1, 2), faults)
+
+    def _decode_array(
+        self, row: int, items: list[Any], ticks: list[Any], place: list[tuple[int, int]], faults: dict[int, Fault]
+    ) -> None:
+        for index, item in enumerate(items):
+            try:
+                ticks.append(self._one(item))
+                place.append((row, index))
+            except (msgspec.DecodeError, RecursionError) as error:
+                reason, text = _reason(item, error)
+                faults.setdefault(row, Fault(row, reason, f"tick {index}: {text}"))
+
+    def _columns(self, batch: RecordBatch, ticks: list[Any], place: Int, faults: dict[int, Fault]) -> TickBatch:
+        problem: dict[int, tuple[str, str]] = {}
+        series = self._series_names(batch, ticks, place[:, 0].tolist(), problem)
+        time_ms = self._times([self._time(tick) for tick in ticks], problem)
+        value = self._values([self._value(tick) for tick in ticks], problem)
+        good = np.ones(len(ticks), bool)
+        for n, (reason, text) in sorted(problem.items()):
+            good[n] = False
+            row, index = place[n].tolist()
+            faults.setdefault(row, Fault(row, reason, f"tick {index}: {text}"))
+        ticks_of_batch = TickBatch(series, time_ms, value, place[:, 0], place[:, 1], list(faults.values()))
+        return ticks_of_batch.take(good) if problem else ticks_of_batch
+
+    def _series_names(
+        self, batch: RecordBatch, ticks: list[Any], record: list[int], problem: dict[int, tuple[str, str]]
+    ) -> list[str]:
+        names: list[str] = []
+        for n, tick in enumerate(ticks):
+            name = self._series(tick)
+            if name is None:
+                name = _key_text(batch.key[record[n]], n, problem)
+            elif not 0 < len(name) <= MOST_SERIES_BYTES // 4:
+                _check_length(name, n, problem)
+            names.append(name)
+        return names
+
+    def _times(self, times: list[Any], problem: dict[int, tuple[str, str]]) -> Int:
+        try:
+            if set(map(type, times)) <= {int} and self._per_ms >= 1:
+                time_ms = np.array(times, np.int64) // int(self._per_ms)
+            else:
+                time_ms = self._times_one_by_one(times)
+        except OverflowError:
+            time_ms = self._times_one_by_one(times)
+        for n in np.flatnonzero((time_ms < 0) | (time_ms >= END_OF_TIME_MS)).tolist():
+            problem[n] = "bad_time", f"{times[n]!s:.40} is no time between 1970 and 9999 with a zone"
+        return time_ms
+
+    def _times_one_by_one(self, times: list[Any]) -> Int:
+        """Milliseconds of each; −1 for what is no time."""
+
+        def one(time: Any) -> int:
+            if isinstance(time, datetime):
+                return -1 if time.tzinfo is None else round(time.timestamp() * 1000)
+            milliseconds = time / self._per_ms if isinstance(time, float) else _exact_ms(time, self._per_ms)
+            return round(milliseconds) if 0 <= milliseconds < END_OF_TIME_MS else -1
+
+        return np.array([one(time) for time in times], np.int64)
+
+    def _values(self, values: list[Any], problem: dict[int, tuple[str, str]]) -> Float:
+        if self._to_float is not None:
+            values = [self._to_float(text, n, problem) for n, text in enumerate(values)]
+        value = np.array(values, np.float64)
+        for n in np.flatnonzero(_overflows_float32(value)).tolist():
+            problem.setdefault(n, ("not_finite", f"{value[n]:g} does not fit a float32"))
+        return value
+
+
+def _tick_type(paths: dict[str, tuple[Any, Any]]) -> tuple[Any, list[Callable[[Any], Any]]]:
+    """A msgspec type with a nested struct per path segment, and a getter for each path."""
+    tree: dict[str, Any] = {}
+    for path, leaf in paths.items():
+        *parents, last = path.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = leaf
+
+    def struct(node: dict[str, Any]) -> Any:
+        fields: list[tuple[str, Any, Any]] = []
+        for number, (name, child) in enumerate(node.items()):
+            kind, default = (struct(child), msgspec.NODEFAULT) if isinstance(child, dict) else child
+            fields.append((f"f{number}", kind, msgspec.field(default=default, name=name)))
+        return msgspec.defstruct("Tick", fields, kw_only=True)
+
+    def getter(path: str) -> Callable[[Any], Any]:
+        node, names = tree, []
+        for segment in path.split("."):
+            names.append(f"f{list(node).index(segment)}")
+            node = node[segment]
+        return attrgetter(".".join(names))
+
+    return struct(tree), [getter(path) for path in paths]
+
+
+def _reason(value: object, error: Exception) -> tuple[str, str]:
+    """The bounded reason code and a text for what a decoder raised."""
+    text = str(error)[:200]
+    if not value:
+        return "empty", "the record has no value"
+    if isinstance(error, UnicodeDecodeError):
+        return "not_utf8", text
+    if isinstance(error, RecursionError):
+        return "too_deep", text
+    if not isinstance(error, msgspec.ValidationError):
+        return "not_json", text
+    if "missing required field" in text:
+        return "missing_field", text
+    return ("not_finite" if "out of range" in text else "wrong_type"), text
+
+
+def _key_text(key: bytes | None, n: int, problem: dict[int, tuple[str, str]]) -> str:
+    """The record's key as series id, for a tick that names none."""
+    try:
+        name = (key or b"").decode()
+    except UnicodeDecodeError:
+        name = ""
+    if not name:
+        problem.setdefault(n, ("no_series", "no series, and the key is no text"))
+    else:
+        _check_length(name, n, problem)
+    return name
+
+
+def _check_length(name: str, n: int, problem: dict[int, tuple[str, str]]) -> None:
+    size = len(name.encode())
+    if not 0 < size <= MOST_SERIES_BYTES:
+        problem.setdefault(n, ("bad_series", f"a series id has 1 to {MOST_SERIES_BYTES} bytes, not {size}"))
+
+
+def _parse_number(text: str | None, n: int, problem: dict[int, tuple[str, str]]) -> float | None:
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = np.nan
+    if np.isnan(number) or "_" in text or not text.isascii():
+        problem.setdefault(n, ("wrong_type", f"{text[:40]!r} is no number"))
+        return None
+    return number
+
+
+def _exact_ms(time: int, per_ms: float) -> int:
+    return time // int(per_ms) if per_ms >= 1 else time * round(1 / per_ms)
+
+
+def _overflows_float32(value: Float) -> Bool:
+    with np.errstate(over="ignore"):
+        return ~np.isnan(value) & ~np.isfinite(value.astype(np.float32))

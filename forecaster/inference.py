@@ -1,0 +1,93 @@
+"""From the block of new observations to quantiles: features, carried state, and the way back."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecaster.engine import Engine, tiles
+from forecaster.features import Features, FeatureSettings
+from forecaster.network import Network
+from forecaster.records import Bool, Float, Int
+from forecaster.windows import Block, Windows
+
+Stage = Callable[[str], AbstractContextManager[object]]
+
+
+def no_stage(_: str) -> AbstractContextManager[object]:
+    """Time nothing."""
+    return nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """Forecasts of the block's rows `row` `[n]`: `quantiles` `[n, horizon, levels]` ascend per step.
+
+    `scale` and `seen` are the series' scale and number of values at that row.
+    """
+
+    row: Int
+    quantiles: Float
+    scale: Float
+    seen: Int
+
+    def take(self, keep: Bool | Int) -> "Emitted":
+        """The forecasts at `keep`, a mask or positions."""
+        return Emitted(self.row[keep], self.quantiles[keep], self.scale[keep], self.seen[keep])
+
+
+class Inference:
+    """Feature state and hidden state of every slot; no row of a tile depends on another's."""
+
+    def __init__(self, features: FeatureSettings, network: Network, windows: Windows, stage: Stage = no_stage) -> None:
+        self.features, self.engine, self.windows = Features(features), Engine(network), windows
+        self._network, self._stage = network.settings, stage
+
+    def forget(self, slots: Int) -> None:
+        """Return `slots` to the state before their first observation."""
+        for part in (self.features, self.engine, self.windows):
+            part.forget(slots)
+
+    def run(self, block: Block, emit: Bool) -> Emitted:
+        """Carry every series through its rows of `block`; forecast from the rows where `emit` is set."""
+        if self.windows.capacity > len(self.features.seen):
+            self.features.grow(self.windows.capacity)
+            self.engine.grow(self.windows.capacity)
+        parts = [self._nothing()]
+        for first, length in block.waves():
+            self.forget(block.slot[first][block.fresh[first]])
+            parts += [
+                self._tile(block, emit, first[runs] + done, length[runs] - done, rounds)
+                for runs, done, rounds in tiles(length)
+            ]
+        columns = ("row", "quantiles", "scale", "seen")
+        return Emitted(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+
+    def _nothing(self) -> Emitted:
+        shape = (0, self._network.horizon, len(self._network.quantiles))
+        return Emitted(np.zeros(0, np.int64), np.zeros(shape), np.zeros(0), np.zeros(0, np.int64))
+
+    def _tile(self, block: Block, emit: Bool, first: Int, left: Int, rounds: int) -> Emitted:
+        """One rectangle: up to `rounds` rows of each of the runs that go on at rows `first`."""
+        valid = np.arange(rounds) < left[:, None]
+        cell = np.where(valid, first[:, None] + np.arange(rounds), 0)
+        slot = block.slot[first]
+        values = np.where(valid, block.value[cell], np.nan)
+        with self._stage("features"):
+            step = self.features.advance(slot, block.index[first], values)
+            inputs = step.inputs()
+        with self._stage("infer"):
+            hidden = self.engine.advance(slot, inputs, valid)
+            row, column = np.nonzero(valid & emit[cell])
+            scaled = self.engine.head(hidden[row, column], inputs[row, column]) if len(row) else None
+        with self._stage("features"):
+            self.windows.push(slot, values, np.minimum(left, rounds))
+            emitted = self._nothing()
+            if scaled is not None:
+                scale = step.safe_scale()[row, column]
+                baseline = step.baseline(row, column, self._network.horizon)
+                quantiles = baseline[..., None] + scale[:, None, None] * scaled.astype(np.float64)
+                emitted = Emitted(cell[row, column], quantiles, scale, step.seen[row, column])
+            step.commit()
+        return emitted

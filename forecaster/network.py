@@ -1,0 +1,120 @@
+"""The many-to-many network in Keras 3 operations: it forecasts the whole horizon at every step.
+
+Stacked GRU layers carry their hidden state; the outputs come from the last layer and, by a linear
+skip, straight from the inputs. The middle quantile is a free output and its neighbours are stepped
+away from it by positive amounts, so quantiles are ordered whatever the weights.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+Tensor = Any
+
+
+class NetworkSettings(BaseModel):
+    """Shape of the network. `quantiles` ascend and contain 0.5."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    inputs: PositiveInt
+    units: tuple[PositiveInt, ...] = Field(min_length=1)
+    horizon: PositiveInt
+    quantiles: tuple[float, ...] = Field(min_length=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
+    """GRU layers with a linear skip. `call` trains on whole sequences, `advance` and `head` serve."""
+
+    def __init__(self, settings: NetworkSettings, seed: int = 0) -> None:
+        super().__init__(name="forecaster")
+        self.settings = settings
+        seeds = keras.random.SeedGenerator(seed)
+        drawn = int(np.random.default_rng(seed).integers(2**31))
+        self.recurrent = [
+            keras.layers.GRU(
+                units,
+                return_sequences=True,
+                kernel_initializer=keras.initializers.GlorotUniform(drawn + layer),
+                recurrent_initializer=keras.initializers.Orthogonal(seed=drawn + 100 + layer),
+                name=f"gru_{layer}",
+            )
+            for layer, units in enumerate(settings.units)
+        ]
+        self.dropout = keras.layers.Dropout(settings.dropout, seed=seeds)
+        outputs = settings.horizon * len(settings.quantiles)
+        self.output_layer = keras.layers.Dense(
+            outputs, kernel_initializer=keras.initializers.GlorotUniform(drawn + 200), name="output"
+        )
+        self.skip = keras.layers.Dense(outputs, use_bias=False, kernel_initializer="zeros", name="skip")
+        self.build((None, None, settings.inputs))
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002  # Keras' signature
+        """Make all weights; `input_shape` is `(None, None, inputs)`."""
+        below = self.settings.inputs
+        for layer in self.recurrent:
+            layer.build((None, None, below))
+            below = layer.units
+        self.dropout.build((None, None, below))
+        self.output_layer.build((None, below))
+        self.skip.build((None, self.settings.inputs))
+        self.built = True
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:  # noqa: FBT001  # Keras' signature
+        """Quantiles `[batch, rounds, horizon, quantiles]` at every step of `[batch, rounds, inputs]`."""
+        hidden = inputs
+        for layer in self.recurrent:
+            hidden = layer(hidden, training=training)
+        return self.head(self.dropout(hidden, training=training), inputs)
+
+    def advance(self, inputs: Tensor, valid: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The last layer's output `[series, rounds, units]` and every layer's state `[series, units]`.
+
+        `inputs` are `[series, rounds, inputs]`; rounds where `valid` is false leave the state alone.
+        """
+        hidden, carried = inputs, []
+        for layer, start in zip(self.recurrent, state, strict=True):
+            hidden, last = _scan_gru(layer.cell, hidden, valid, start)
+            carried.append(last)
+        return hidden, carried
+
+    def head(self, hidden: Tensor, inputs: Tensor) -> Tensor:
+        """Ordered quantiles `[..., horizon, quantiles]` from `hidden` and, skipping it, `inputs`."""
+        levels = self.settings.quantiles
+        flat = self.output_layer(hidden) + self.skip(inputs)
+        free = ops.reshape(flat, (*ops.shape(flat)[:-1], self.settings.horizon, len(levels)))
+        middle = levels.index(0.5)
+        columns = [free[..., middle]]
+        for level in range(middle + 1, len(levels)):
+            columns.append(columns[-1] + ops.softplus(free[..., level]))
+        for level in reversed(range(middle)):
+            columns.insert(0, columns[0] - ops.softplus(free[..., level]))
+        return ops.stack(columns, axis=-1)
+
+
+def _scan_gru(cell: Any, inputs: Tensor, valid: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    """A GRU (Cho et al. 2014, `reset_after` form) along the rounds, from a carried state.
+
+    The products of the inputs do not depend on the state: they are taken for all rounds at once.
+    """
+    units = cell.units
+    bias = ops.convert_to_tensor(cell.bias)
+    recurrent_kernel = ops.convert_to_tensor(cell.recurrent_kernel)
+    projected = ops.matmul(inputs, ops.convert_to_tensor(cell.kernel)) + bias[0]
+
+    def step(hidden: Tensor, row: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        from_input, is_valid = row
+        from_hidden = ops.matmul(hidden, recurrent_kernel) + bias[1]
+        update = ops.sigmoid(from_input[:, :units] + from_hidden[:, :units])
+        reset = ops.sigmoid(from_input[:, units : 2 * units] + from_hidden[:, units : 2 * units])
+        candidate = ops.tanh(from_input[:, 2 * units :] + reset * from_hidden[:, 2 * units :])
+        moved = ops.where(is_valid, candidate + update * (hidden - candidate), hidden)
+        return moved, moved
+
+    rows = ops.swapaxes(projected, 0, 1), ops.expand_dims(ops.swapaxes(valid, 0, 1), -1)
+    last, hidden = ops.scan(step, start, rows)
+    return ops.swapaxes(hidden, 0, 1), last

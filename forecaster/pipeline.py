@@ -1,0 +1,155 @@
+"""The straight line: raw records in, messages out. No I/O, no clock, no thread.
+
+decode → admit → features → infer → encode. Reading `process` from top to bottom is reading the line.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from forecaster.bundle import Manifest
+from forecaster.config import Settings
+from forecaster.event_time import ACCEPTED, DUPLICATE, LATE
+from forecaster.formats.forecast_json import ForecastEncoder, Forecasts
+from forecaster.formats.json_ticks import JsonTickDecoder
+from forecaster.inference import Emitted, Inference, Stage, no_stage
+from forecaster.network import Network
+from forecaster.records import Bool, Fault, Int, Message, RecordBatch, TickBatch
+from forecaster.windows import Block, Windows
+
+
+@dataclass(slots=True)
+class Output:
+    """What one poll batch gave: messages in the order of their records, and the counts.
+
+    Records that are replayed to rebuild state count in `replayed` alone.
+    """
+
+    replayed: int
+    faults: dict[int, Fault]
+    messages: list[Message] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    forecasts: Forecasts | None = None
+
+
+class Pipeline:
+    """All state of the series that this process owns, and the line that every batch goes through."""
+
+    def __init__(self, settings: Settings, manifest: Manifest, network: Network, stage: Stage = no_stage) -> None:
+        self.settings, self._stage = settings, stage
+        self.decoder = JsonTickDecoder(settings.input)
+        self.windows = Windows(settings.stream, manifest.context_length)
+        self.inference = Inference(manifest.features, network, self.windows, stage)
+        self.encoder = ForecastEncoder(
+            f"{manifest.name}@{manifest.version}",
+            manifest.step_ms,
+            manifest.network.horizon,
+            manifest.network.quantiles,
+            settings.topics.input,
+            settings.topics.output,
+        )
+        self._ready_after = max(manifest.context_length, *manifest.features.seasons, 1)
+
+    def process(self, records: RecordBatch) -> Output:
+        """Take one poll batch through the line. The state moves on; the caller publishes the messages."""
+        with self._stage("decode"):
+            ticks = self.decoder.decode(records)
+            output = Output(int(records.silent.sum()), {fault.record: fault for fault in ticks.faults})
+            ticks = self._refuse_future(records, ticks, output)
+        with self._stage("admit"):
+            partition = records.partition[ticks.record]
+            outcome, block = self.windows.admit(partition, ticks.series, ticks.time_ms, ticks.value)
+            emit = self._emit(~records.silent[ticks.record], outcome, block, output)
+        emitted = self.inference.run(block, emit)
+        with self._stage("encode"):
+            output.forecasts = self._forecasts(records, ticks, block, emitted, output)
+            output.messages = self.encoder.encode(output.forecasts) + self._dead_letters(records, output)
+        return output
+
+    def _refuse_future(self, records: RecordBatch, ticks: TickBatch, output: Output) -> TickBatch:
+        """`ticks` without those too far ahead of their record's time, which become faults."""
+        record_ms = records.timestamp_ms[ticks.record]
+        future = (ticks.time_ms > record_ms + self.settings.stream.max_future) & (record_ms >= 0)
+        if not future.any():
+            return ticks
+        for n in np.flatnonzero(future).tolist():
+            row, ahead = int(ticks.record[n]), int(ticks.time_ms[n] - record_ms[n]) // 1000
+            text = f"tick {ticks.index[n]}: {ahead} s ahead of the record's time, more than stream.max_future"
+            output.faults.setdefault(row, Fault(row, "future", text))
+        output.outcomes["rejected"] += int((future & ~records.silent[ticks.record]).sum())
+        return ticks.take(~future)
+
+    def _emit(self, published: Bool, outcome: Int, block: Block, output: Output) -> Bool:
+        """Which rows of the block to forecast from; counts the outcomes that are certain by now.
+
+        `published` tells of each tick whether its record is new rather than replayed.
+        """
+        output.outcomes["late"] += int((published & (outcome == LATE)).sum())
+        output.outcomes["duplicate"] += int((published & (outcome == DUPLICATE)).sum())
+        if self.windows.grid.bar:
+            output.outcomes["aggregated"] += int((published & (outcome == ACCEPTED)).sum())
+        emit = block.trigger >= 0
+        emit[emit] = published[block.trigger[emit]]
+        if self.settings.emit == "every":
+            return emit
+        rows = np.flatnonzero(emit)[::-1]
+        _, newest_of_slot = np.unique(block.slot[rows], return_index=True)
+        newest = np.zeros(len(block), bool)
+        newest[rows[newest_of_slot]] = True
+        if not self.windows.grid.bar:
+            output.outcomes["superseded"] += int((emit & ~newest).sum())
+        return newest
+
+    def _forecasts(
+        self, records: RecordBatch, ticks: TickBatch, block: Block, emitted: Emitted, output: Output
+    ) -> Forecasts:
+        """The forecasts that can be published, in the order of the ticks that triggered them."""
+        finite = np.isfinite(emitted.quantiles).all(axis=(1, 2))
+        for n in np.flatnonzero(~finite & (emitted.seen > 0)).tolist():
+            row = int(ticks.record[block.trigger[emitted.row[n]]])
+            output.faults.setdefault(row, Fault(row, "not_finite_forecast", "the model put out no finite number"))
+        usable = finite & (emitted.seen > 0)  # before the first value there is nothing to forecast from
+        if not self.windows.grid.bar:
+            output.outcomes["rejected"] += int((~usable).sum())
+            output.outcomes["forecast"] += int(usable.sum())
+        emitted = emitted.take(usable)
+        emitted = emitted.take(np.lexsort((emitted.row, block.trigger[emitted.row])))
+        trigger = block.trigger[emitted.row]
+        record = ticks.record[trigger]
+        names = self.windows.slots.names
+        return Forecasts(
+            series=[names[slot] for slot in block.slot[emitted.row].tolist()],
+            origin_ms=self.windows.grid.origin_ms(block.index[emitted.row]),
+            quantiles=emitted.quantiles,
+            scale=emitted.scale,
+            ready=emitted.seen >= self._ready_after,
+            trigger_ms=records.timestamp_ms[record],
+            partition=records.partition[record],
+            offset=records.offset[record],
+            index=ticks.index[trigger],
+        )
+
+    def _dead_letters(self, records: RecordBatch, output: Output) -> list[Message]:
+        """The original bytes of every record at fault, once each, unless an earlier run sent them."""
+        messages = []
+        for fault in sorted(output.faults.values()):
+            row = fault.record
+            if records.silent[row]:
+                continue
+            source = f"{records.topic}/{records.partition[row]}/{records.offset[row]}"
+            headers = (
+                *records.headers[row],
+                ("forecaster-reason", fault.reason.encode()),
+                ("forecaster-error", fault.error.encode("utf-8", "replace")),
+                ("forecaster-source", source.encode()),
+            )
+            topic = self.settings.topics.dead_letter
+            messages.append(Message(topic, records.key[row], records.value[row], headers))
+            output.dead_letters[fault.reason] += 1
+        return messages
+
+    def drop(self, partition: int) -> None:
+        """Forget every series of `partition`: another member owns it, or it is about to be restored."""
+        self.inference.forget(self.windows.drop(partition))

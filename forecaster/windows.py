@@ -1,0 +1,138 @@
+"""From ticks to the block of new observations: slots, event time, gaps, and the sliding windows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecaster.config import StreamSettings
+from forecaster.event_time import NEVER, EventTime, Grid, Observations
+from forecaster.records import Bool, Float, Int
+from forecaster.series import Slots
+
+CHUNK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """New observations by slot, each series' rows in time order; `m` rows.
+
+    `value` is NaN where the observation is missing, `trigger` the position of the tick that
+    completed it, −1 for a step filled into a gap. `fresh` marks the first row of a series that
+    starts or starts anew: its state is forgotten before the row.
+    """
+
+    slot: Int
+    index: Int
+    value: Float
+    trigger: Int
+    fresh: Bool
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+    def runs(self) -> tuple[Int, Int]:
+        """First row and length of each run: rows of one series without a restart between."""
+        starts = self.fresh.copy()
+        starts[:1] = True
+        starts[1:] |= self.slot[1:] != self.slot[:-1]
+        first = np.flatnonzero(starts)
+        return first, np.diff(np.append(first, len(self)))
+
+    def waves(self) -> Iterator[tuple[Int, Int]]:
+        """Runs (first rows, lengths) such that within a wave each series has at most one."""
+        first, length = self.runs()
+        slot = self.slot[first]
+        order = np.arange(len(first)) - np.searchsorted(slot, slot)
+        for wave in range(int(order.max(initial=-1)) + 1):
+            yield first[order == wave], length[order == wave]
+
+
+class Windows:
+    """Event time, slots and the last `context_length` observations of every series."""
+
+    def __init__(self, stream: StreamSettings, context_length: int) -> None:
+        self.grid = Grid(stream.step, stream.bar)
+        self.slots = Slots()
+        self.event_time = EventTime(self.grid, stream.allowed_lateness, stream.late_restart)
+        self.context_length = context_length
+        gap_ms = stream.gap_limit_ms(context_length)
+        self._longest_gap = None if gap_ms is None else gap_ms // (stream.step or 1)
+        self.values = np.zeros((0, context_length))
+        self.rounds = np.zeros(0, np.int64)
+        self.filled = 0
+        self.gap_restarts = 0
+
+    @property
+    def capacity(self) -> int:
+        """Rows that the state arrays have."""
+        return len(self.rounds)
+
+    def admit(self, partition: Int, series: list[str], time_ms: Int, value: Float) -> tuple[Int, Block]:
+        """Outcome of each tick (of `event_time`) and the block of observations they complete.
+
+        All arguments are `[n]` in record order, grouped by partition.
+        """
+        slot = self.slots.assign(partition, series)
+        self._grow()
+        self.event_time.partition[slot] = partition
+        outcome, observations = self.event_time.admit(slot, time_ms, value)
+        return outcome, self._fill(observations)
+
+    def _grow(self) -> None:
+        need = len(self.slots.names)
+        if need <= self.capacity:
+            return
+        capacity = max(need, self.capacity * 3 // 2, CHUNK)
+        more = capacity - self.capacity
+        self.values = np.concatenate([self.values, np.full((more, self.context_length), np.nan)])
+        self.rounds = np.append(self.rounds, np.zeros(more, np.int64))
+        self.event_time.grow(capacity)
+
+    def _fill(self, seen: Observations) -> Block:
+        """Missing steps in gaps up to the limit; beyond it, or at its start, the series is fresh."""
+        fresh = seen.previous == NEVER
+        gap = np.where(fresh, 0, seen.index - seen.previous - (self.grid.step_ms is not None))
+        if self._longest_gap is not None:
+            too_long = gap > self._longest_gap
+            self.gap_restarts += int(too_long.sum())
+            fresh |= too_long
+        missing = np.where(fresh | (self.grid.step_ms is None), 0, gap)
+        self.filled += int(missing.sum())
+
+        row = np.repeat(np.arange(len(missing)), missing + 1)
+        behind = np.cumsum(missing + 1)[row] - 1 - np.arange(len(row))
+        real = behind == 0
+        return Block(
+            slot=seen.slot[row],
+            index=seen.index[row] - behind,
+            value=np.where(real, seen.value[row], np.nan),
+            trigger=np.where(real, seen.trigger[row], -1),
+            fresh=fresh[row] & real,
+        )
+
+    def forget(self, slots: Int) -> None:
+        """Empty the windows of `slots`; their event time goes on."""
+        self.values[slots] = np.nan
+        self.rounds[slots] = 0
+
+    def push(self, slot: Int, values: Float, length: Int) -> None:
+        """Append the first `length` of `values` `[series, rounds]` to the windows of `slot` `[series]`."""
+        rounds = np.arange(values.shape[1])
+        keep = (rounds < length[:, None]) & (rounds >= length[:, None] - self.context_length)
+        place = (self.rounds[slot][:, None] + rounds) % self.context_length
+        rows, columns = np.nonzero(keep)
+        self.values[slot[rows], place[rows, columns]] = values[rows, columns]
+        self.rounds[slot] += length
+
+    def window(self, slot: int) -> Float:
+        """The last `context_length` observations of `slot`, oldest first, NaN where there is none yet."""
+        return np.roll(self.values[slot], -int(self.rounds[slot] % self.context_length))
+
+    def drop(self, partition: int) -> Int:
+        """Forget all series of `partition`; returns their slots."""
+        slots = self.slots.drop(partition)
+        self.forget(slots)
+        self.event_time.forget(slots)
+        self.event_time.forget_partition(partition)
+        return slots
