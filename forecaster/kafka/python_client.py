@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import InconsistentGroupProtocolError, InvalidSessionTimeoutError, KafkaError
+from kafka.errors import InconsistentGroupProtocolError, InvalidSessionTimeoutError, KafkaError, KafkaTimeoutError
 from kafka.structs import MemberState
 
 from forecaster.config import Settings
@@ -18,14 +18,17 @@ from forecaster.errors import ConfigError
 from forecaster.kafka.client import Lag
 from forecaster.kafka.python_connect import check_topics, connection_options, one_line, routed, unavailable
 from forecaster.kafka.python_publisher import Publisher
-from forecaster.kafka.python_restore import LOOKUP_TIMEOUT_MS, Start, find_starts
+from forecaster.kafka.python_restore import Policy, Start, find_starts
 from forecaster.records import Headers, Message, RecordBatch
 
 logger = logging.getLogger(__name__)
 
+FIRST_LOOKUP_MS = 1_000  # doubled up to the longest while the broker is away: poll must stay short
+LONGEST_LOOKUP_MS = 8_000
 CHATTER = {
     "kafka": logging.WARNING,
-    "kafka.net.connection": logging.CRITICAL,  # both repeat, the second with a traceback, what kafka.net.manager says
+    "kafka.cluster": logging.CRITICAL,  # these repeat, some with a traceback, what kafka.net.manager says
+    "kafka.net.connection": logging.CRITICAL,
     "kafka.net.transport": logging.CRITICAL,
 }
 READING = {
@@ -33,6 +36,7 @@ READING = {
     "isolation_level": "read_committed",
     "auto_offset_reset": "earliest",  # only for offsets that expire while they are read
     "allow_auto_create_topics": False,
+    "metadata_max_age_ms": 60_000,  # how soon new partitions are found
     "fetch_max_wait_ms": 100,  # also how long a seek waits for the fetch that is under way
     "max_partition_fetch_bytes": 4 * 2**20,
     "metrics_enabled": False,
@@ -72,7 +76,8 @@ class KafkaPythonClient:
         self._settings = settings
         self._kafka = settings.kafka
         self._topic = settings.topics.input
-        self._span_ms = rebuild_span_ms
+        self._policy = Policy(settings.kafka.auto_offset_reset, rebuild_span_ms)
+        self._lookup_ms = FIRST_LOOKUP_MS
         self._clock = clock
         self._options = connection_options(settings.kafka, client_id)
         self._publisher = Publisher(settings, self._options)
@@ -93,9 +98,14 @@ class KafkaPythonClient:
         left_ms = max(1, int((deadline - time.monotonic()) * 1_000))
         try:
             self._consumer = KafkaConsumer(**self._options, **self._group_options(), bootstrap_timeout_ms=left_ms)
+            self._consumer.subscribe([self._topic], listener=self._rebalances)
+            # kafka-python loses the request for a topic's metadata when another one is under way, and a group leader
+            # without it assigns no partition to anyone: fetch it before the first poll joins.
+            while not self._consumer.partitions_for_topic(self._topic):
+                if time.monotonic() > deadline:
+                    raise KafkaTimeoutError(f"no metadata of {self._topic}")
         except (KafkaError, OSError) as error:
             raise unavailable(self._kafka, error) from None
-        self._consumer.subscribe([self._topic], listener=self._rebalances)
 
     def poll(self, timeout_ms: int) -> RecordBatch:
         """Implement `Client.poll`; an unreachable broker gives an empty batch."""
@@ -209,9 +219,9 @@ class KafkaPythonClient:
             starts = find_starts(
                 self._consumer,
                 parts,
-                probe_options={**self._options, **READING, "bootstrap_timeout_ms": LOOKUP_TIMEOUT_MS},
-                policy=self._kafka.auto_offset_reset,
-                span_ms=self._span_ms,
+                self._policy,
+                probe_options={**self._options, **READING},
+                timeout_ms=self._lookup_ms,
             )
             # A start that is stored nowhere is committed at once: "latest" must not move on in a crash.
             self._commit({p.partition: start.resume for p, start in starts.items() if start.resume != start.stored})
@@ -220,7 +230,9 @@ class KafkaPythonClient:
             if isinstance(failure, ConfigError):
                 raise failure from None
             logger.warning("%s; trying again", failure)
+            self._lookup_ms = min(2 * self._lookup_ms, LONGEST_LOOKUP_MS)
             return
+        self._lookup_ms = FIRST_LOOKUP_MS
         for part, start in starts.items():
             self._begin(part, start)
 

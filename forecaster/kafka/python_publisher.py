@@ -60,7 +60,7 @@ class Publisher:
         try:
             for chunk in _chunks(messages):
                 for message in self._deliver(chunk):
-                    self._deliver_cut(message)
+                    self._deliver_alone(message)
         except (KafkaError, ValueError) as error:  # ValueError: the topic went away under the partitioner
             raise routed(error, "publish") from None
 
@@ -76,13 +76,20 @@ class Publisher:
             producer.close(timeout=0)
 
     def _deliver(self, chunk: Sequence[Message]) -> list[Message]:
-        """Return the messages of `chunk` that are too large; all others are acknowledged."""
+        """Return the messages of `chunk` that were refused as too large; all others are acknowledged.
+
+        kafka-python then fails every message it still holds with the same error and the producer
+        is of no more use: only a message that was sent alone is known to be too large itself.
+        """
         if self._producer is None:
             self._producer = KafkaProducer(**self._options)
         deadline = time.monotonic() + self._timeout + GRACE_SECONDS
         futures = [self._send(message) for message in chunk]
         self._producer.flush(timeout=max(0.0, deadline - time.monotonic()))
-        return [message for message, future in zip(chunk, futures, strict=True) if not _delivered(future, deadline)]
+        refused = [message for message, future in zip(chunk, futures, strict=True) if not _delivered(future, deadline)]
+        if refused:
+            self.discard()
+        return refused
 
     def _send(self, message: Message) -> Any:
         """Return the future of `message`, or None where kafka-python finds it too large itself."""
@@ -92,8 +99,10 @@ class Publisher:
         except TOO_LARGE:
             return None
 
-    def _deliver_cut(self, message: Message) -> None:
-        """Deliver a dead letter that the broker finds too large with less and less of it."""
+    def _deliver_alone(self, message: Message) -> None:
+        """Deliver one message by itself; of a dead letter that is too large, less and less."""
+        if not self._deliver([message]):
+            return
         if message.topic != self._dead_letter:
             size = len(message.value or b"")
             raise ForecasterError(f"{message.topic}: its max.message.bytes refuses a message of {size} bytes")

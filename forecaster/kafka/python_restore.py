@@ -11,9 +11,16 @@ from kafka.errors import KafkaTimeoutError
 
 logger = logging.getLogger(__name__)
 
-LOOKUP_TIMEOUT_MS = 10_000
+PROBE_BYTES = 64 * 2**10  # one record is enough
 FIRST_STEP_BACK = 16
 STEP_GROWTH = 64
+
+
+class Policy(NamedTuple):
+    """Where to begin without a commit, and how much record time before the commit to replay (None: all of the log)."""
+
+    reset: Literal["earliest", "latest"]
+    span_ms: int | None
 
 
 class Start(NamedTuple):
@@ -31,35 +38,34 @@ class Start(NamedTuple):
 def find_starts(
     consumer: Any,
     partitions: Sequence[TopicPartition],
-    *,
+    policy: Policy,
     probe_options: Mapping[str, Any],
-    policy: Literal["earliest", "latest"],
-    span_ms: int | None,
+    timeout_ms: int,
 ) -> dict[TopicPartition, Start]:
     """Look up the `Start` of each partition; raises `KafkaError` when the broker does not answer in time.
 
-    `span_ms` is how much record time before the committed offset is replayed, None for all of the log.
+    Each question to the broker has `timeout_ms`; `probe_options` make a consumer outside of the group.
     """
-    begin = consumer.beginning_offsets(partitions, timeout_ms=LOOKUP_TIMEOUT_MS)
-    end = consumer.end_offsets(partitions, timeout_ms=LOOKUP_TIMEOUT_MS)
-    stored = {part: consumer.committed(part, timeout_ms=LOOKUP_TIMEOUT_MS) for part in partitions}
-    resume = {part: _resume(part, stored[part], begin[part], end[part], policy) for part in partitions}
+    begin = consumer.beginning_offsets(partitions, timeout_ms=timeout_ms)
+    end = consumer.end_offsets(partitions, timeout_ms=timeout_ms)
+    stored = {part: consumer.committed(part, timeout_ms=timeout_ms) for part in partitions}
+    resume = {part: _resume(part, stored[part], begin[part], end[part], policy.reset) for part in partitions}
     restore = dict(begin)
     behind = {part: offset for part, offset in resume.items() if begin[part] < offset}
-    if span_ms is not None and behind:
-        newest = _last_timestamps(behind, begin, probe_options)
-        times = {part: max(0, time_ms - span_ms) for part, time_ms in newest.items()}
-        found = consumer.offsets_for_times(times, timeout_ms=LOOKUP_TIMEOUT_MS)
+    if policy.span_ms is not None and behind:
+        newest = _last_timestamps(behind, begin, probe_options, timeout_ms)
+        times = {part: max(0, time_ms - policy.span_ms) for part, time_ms in newest.items()}
+        found = consumer.offsets_for_times(times, timeout_ms=timeout_ms)
         for part in times:
             first = resume[part] if found[part] is None else found[part].offset
             restore[part] = min(max(first, begin[part]), resume[part])
     return {part: Start(restore[part], resume[part], stored[part]) for part in partitions}
 
 
-def _resume(part: TopicPartition, stored: int | None, begin: int, end: int, policy: str) -> int:
+def _resume(part: TopicPartition, stored: int | None, begin: int, end: int, reset: str) -> int:
     """Return the first offset that was not processed yet, inside the log."""
     if stored is None:
-        return begin if policy == "earliest" else end
+        return begin if reset == "earliest" else end
     name = f"{part.topic}/{part.partition}"
     if stored < begin:
         logger.warning(
@@ -78,6 +84,7 @@ def _last_timestamps(
     before: Mapping[TopicPartition, int],
     begin: Mapping[TopicPartition, int],
     options: Mapping[str, Any],
+    timeout_ms: int,
 ) -> dict[TopicPartition, int]:
     """Return the timestamp of the last record before each offset, 0 where the log has none or no timestamps.
 
@@ -85,27 +92,28 @@ def _last_timestamps(
     """
     found: dict[TopicPartition, int] = {}
     step = FIRST_STEP_BACK
-    with closing(KafkaConsumer(**options)) as probe:
+    small = {"max_partition_fetch_bytes": PROBE_BYTES, "bootstrap_timeout_ms": timeout_ms}
+    with closing(KafkaConsumer(**{**options, **small})) as probe:
         while pending := {part: offset for part, offset in before.items() if part not in found}:
             low = {part: max(begin[part], offset - step) for part, offset in pending.items()}
-            found |= _read_timestamps(probe, low, pending)
+            found |= _read_timestamps(probe, low, pending, timeout_ms)
             found |= {part: 0 for part in pending if part not in found and low[part] == begin[part]}
             step *= STEP_GROWTH
     return found
 
 
 def _read_timestamps(
-    probe: Any, low: Mapping[TopicPartition, int], high: Mapping[TopicPartition, int]
+    probe: Any, low: Mapping[TopicPartition, int], high: Mapping[TopicPartition, int], timeout_ms: int
 ) -> dict[TopicPartition, int]:
     """Return the timestamp of the last record in [low, high) of each partition that has one there."""
-    deadline = time.monotonic() + LOOKUP_TIMEOUT_MS / 1_000
+    deadline = time.monotonic() + timeout_ms / 1_000
     probe.assign(list(low))
     for part, offset in low.items():
         probe.seek(part, offset)
     last: dict[TopicPartition, int] = {}
     while any(probe.position(part) < high[part] for part in low):
         if time.monotonic() > deadline:
-            raise KafkaTimeoutError(f"no answer within {LOOKUP_TIMEOUT_MS} ms")
+            raise KafkaTimeoutError(f"no answer within {timeout_ms} ms")
         for part, records in probe.poll(timeout_ms=100).items():
             times = [record.timestamp for record in records if record.offset < high[part]]
             if times:

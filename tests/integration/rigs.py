@@ -1,0 +1,129 @@
+"""The same few actions on a broker in memory and on a real one, for the contract suite."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from integration import helpers
+
+from forecaster.config import KafkaSettings, Settings, TopicSettings
+from forecaster.kafka.client import Client
+from forecaster.kafka.python_client import KafkaPythonClient
+from forecaster.records import Headers, Message, RecordBatch
+from forecaster.testing import MemoryBroker, MemoryClient
+
+Produced = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
+
+
+class Rig(Protocol):
+    settings: Settings
+
+    def client(self, span_ms: int | None = None, settings: Settings | None = None) -> Client: ...
+
+    def send(self, values: list[bytes], partition: int = 0, timestamp_ms: int | None = None, **record: Any) -> None: ...
+
+    def output(self, topic: str | None = None) -> list[Produced]: ...
+
+    def delete_before(self, partition: int, offset: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def make_settings(bootstrap: str = "127.0.0.1:9", **kafka: Any) -> Settings:
+    topics = TopicSettings(
+        input=helpers.unique("ticks"),
+        output=helpers.unique("forecasts"),
+        dead_letter=helpers.unique("dlq"),
+        partitions=2,
+    )
+    options = {"session_timeout": "6s", "startup_timeout": "20s", "delivery_timeout": "10s", **kafka}
+    group = helpers.unique("group")
+    return Settings(kafka=KafkaSettings(bootstrap_servers=bootstrap, group_id=group, **options), topics=topics)
+
+
+class MemoryRig:
+    def __init__(self) -> None:
+        self.settings = make_settings()
+        self.broker = MemoryBroker()
+        self.broker.create_topic(self.settings.topics.input, 2)
+
+    def client(self, span_ms: int | None = None, settings: Settings | None = None) -> Client:
+        return MemoryClient(settings or self.settings, span_ms, "test", broker=self.broker)
+
+    def send(self, values: list[bytes], partition: int = 0, timestamp_ms: int | None = None, **record: Any) -> None:
+        for value in values:
+            message = Message(self.settings.topics.input, record.get("key"), value, record.get("headers", ()))
+            self.broker.append(message, partition, timestamp_ms)
+
+    def output(self, topic: str | None = None) -> list[Produced]:
+        records = self.broker.records(topic or self.settings.topics.output)
+        return [(record.key, record.value, list(record.headers)) for record in records]
+
+    def delete_before(self, partition: int, offset: int) -> None:
+        self.broker.topics[self.settings.topics.input][partition].delete_before(offset)
+
+    def close(self) -> None:
+        pass
+
+
+class KafkaRig:
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self.settings = make_settings(bootstrap)
+        self._clients: list[KafkaPythonClient] = []
+        helpers.create_topics(bootstrap, {self.settings.topics.input: 2})
+
+    def client(self, span_ms: int | None = None, settings: Settings | None = None) -> Client:
+        client = KafkaPythonClient(settings or self.settings, span_ms, f"test-{len(self._clients)}")
+        self._clients.append(client)
+        return client
+
+    def send(self, values: list[bytes], partition: int = 0, timestamp_ms: int | None = None, **record: Any) -> None:
+        common = {"partition": partition, "timestamp_ms": timestamp_ms, **record}
+        helpers.produce(self.bootstrap, self.settings.topics.input, [{"value": value, **common} for value in values])
+
+    def output(self, topic: str | None = None) -> list[Produced]:
+        records = helpers.read_topic(self.bootstrap, topic or self.settings.topics.output)
+        return [(record.key, record.value, list(record.headers)) for record in records]
+
+    def delete_before(self, partition: int, offset: int) -> None:
+        helpers.delete_records(self.bootstrap, self.settings.topics.input, {partition: offset})
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+
+
+class Reader:
+    """Polls a client and keeps what it returned: all rows, and for each partition how often it was dropped."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.rows: list[tuple[int, int, bytes | None, bool]] = []  # partition, offset, value, silent
+        self.headers: list[Headers] = []
+        self.drops: list[int] = []
+
+    def poll(self) -> RecordBatch:
+        batch = self.client.poll(100)
+        self.drops += self.client.dropped()
+        columns = batch.partition.tolist(), batch.offset.tolist(), batch.value, batch.silent.tolist()
+        self.rows += zip(*columns, strict=True)
+        self.headers += batch.headers
+        return batch
+
+    def until(self, count: int) -> "Reader":
+        """Poll until `count` rows are there, and once more to see that no row follows."""
+        helpers.wait_until(lambda: self.poll() is not None and len(self.rows) >= count, what=f"{count} records")
+        self.poll()
+        return self
+
+    def values(self, partition: int = 0, *, silent: bool | None = None) -> list[bytes | None]:
+        return [row[2] for row in self.rows if row[0] == partition and silent in (None, row[3])]
+
+
+def group_of(settings: Settings, **changes: Any) -> Settings:
+    """The same settings with some of `kafka` changed, a value each, still in the same group."""
+    return settings.model_copy(update={"kafka": settings.kafka.model_copy(update=changes)})
+
+
+def topics_of(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    return settings.model_copy(update={"topics": settings.topics.model_copy(update=dict(changes))})
