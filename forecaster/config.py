@@ -170,6 +170,7 @@ class TrainingSettings(Section):
     train_fraction: Level = 0.7
     validation_fraction: Level = 0.15
     epochs: Annotated[int, Field(ge=1)] = 20
+    steps_per_epoch: Annotated[int, Field(ge=1)] = 50
     patience: Annotated[int, Field(ge=1)] = 4
     batch_size: Annotated[int, Field(ge=1)] = 32
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3

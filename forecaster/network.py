@@ -33,7 +33,6 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
     def __init__(self, settings: NetworkSettings, seed: int = 0) -> None:
         super().__init__(name="forecaster")
         self.settings = settings
-        seeds = keras.random.SeedGenerator(seed)
         drawn = int(np.random.default_rng(seed).integers(2**31))
         self.recurrent = [
             keras.layers.GRU(
@@ -45,7 +44,7 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
             )
             for layer, units in enumerate(settings.units)
         ]
-        self.dropout = keras.layers.Dropout(settings.dropout, seed=seeds)
+        self.dropout = keras.layers.Dropout(settings.dropout, seed=drawn)
         outputs = settings.horizon * len(settings.quantiles)
         self.output_layer = keras.layers.Dense(
             outputs, kernel_initializer=keras.initializers.GlorotUniform(drawn + 200), name="output"

@@ -28,10 +28,10 @@ class Output:
 
     replayed: int
     faults: dict[int, Fault]
+    forecasts: Forecasts = field(default_factory=Forecasts.none)
     messages: list[Message] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
-    forecasts: Forecasts | None = None
 
 
 class Pipeline:
@@ -50,7 +50,7 @@ class Pipeline:
             settings.topics.input,
             settings.topics.output,
         )
-        self._ready_after = max(manifest.context_length, *manifest.features.seasons, 1)
+        self.ready_after = max(manifest.context_length, *manifest.features.seasons, 1)
 
     def process(self, records: RecordBatch) -> Output:
         """Take one poll batch through the line. The state moves on; the caller publishes the messages."""
@@ -124,7 +124,7 @@ class Pipeline:
             origin_ms=self.windows.grid.origin_ms(block.index[emitted.row]),
             quantiles=emitted.quantiles,
             scale=emitted.scale,
-            ready=emitted.seen >= self._ready_after,
+            ready=emitted.seen >= self.ready_after,
             trigger_ms=records.timestamp_ms[record],
             partition=records.partition[record],
             offset=records.offset[record],

@@ -62,6 +62,7 @@ class Windows:
         self.rounds = np.zeros(0, np.int64)
         self.filled = 0
         self.gap_restarts = 0
+        self.closed_bars = 0
 
     @property
     def capacity(self) -> int:
@@ -77,6 +78,7 @@ class Windows:
         self._grow()
         self.event_time.partition[slot] = partition
         outcome, observations = self.event_time.admit(slot, time_ms, value)
+        self.closed_bars += len(observations.slot) if self.grid.bar else 0
         return outcome, self._fill(observations)
 
     def _grow(self) -> None:

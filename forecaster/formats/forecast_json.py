@@ -31,6 +31,12 @@ class Forecasts:
     def __len__(self) -> int:
         return len(self.series)
 
+    @classmethod
+    def none(cls) -> "Forecasts":
+        """No forecast at all."""
+        whole, real = np.zeros(0, np.int64), np.zeros(0)
+        return cls([], whole, np.zeros((0, 0, 0)), real, np.zeros(0, bool), whole, whole, whole, whole)
+
 
 class ForecastEncoder:
     """Encodes forecasts of one model for one output topic."""

@@ -1,0 +1,185 @@
+"""The command line: the only place where the parts are put together."""
+
+import argparse
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from forecaster import __version__
+from forecaster.config import Settings, load_settings
+from forecaster.errors import ForecasterError
+from forecaster.logs import configure_logging
+
+if TYPE_CHECKING:
+    from forecaster.kafka.client import Client
+    from forecaster.recording import Recording
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported anywhere
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # results that depend neither on the machine nor on its load
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command; exit code 0 done, 2 bad usage, configuration or bundle, 1 anything else."""
+    options = _parser().parse_args(arguments)
+    configure_logging()
+    try:
+        options.command(options)
+    except ForecasterError as error:
+        line = " ".join(str(error).split())
+        print(f"forecaster: {line}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="forecaster", description="Forecasts for every tick of a Kafka stream.")
+    parser.add_argument("--version", action="version", version=f"forecaster {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function: Callable[[argparse.Namespace], None], help_: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help_, description=help_)
+        sub.set_defaults(command=function)
+        if name != "demo":
+            sub.add_argument("--config", type=Path, metavar="FILE", help="TOML file; the environment wins over it")
+        return sub
+
+    command("run", _run, "Forecast the ticks of a Kafka topic until stopped.")
+    command("check-config", _check_config, "Print the effective configuration, or what is wrong with it.")
+    command("healthcheck", _healthcheck, "Exit 0 if the daemon on this host is alive.")
+
+    train = command("train", _train, "Train a model on recorded ticks.")
+    _recording_arguments(train)
+    train.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to write the bundle to")
+
+    replay = command("replay", _replay, "Forecast recorded ticks and score the forecasts.")
+    _recording_arguments(replay)
+    replay.add_argument("--out", type=Path, metavar="FILE", help="write the forecasts here as JSON lines")
+
+    produce = command("produce", _produce, "Put recorded ticks into the input topic.")
+    _recording_arguments(produce)
+    pace = produce.add_mutually_exclusive_group()
+    pace.add_argument("--rate", type=_positive, metavar="N", help="ticks a second")
+    pace.add_argument("--speedup", type=_positive, metavar="X", help="event time this many times as fast as it was")
+
+    demo = command("demo", _demo, "Train, stream and forecast on a broker of its own; nothing else is needed.")
+    demo.add_argument("--seconds", type=_positive, default=60.0, metavar="S", help="how long to stream (60)")
+    demo.add_argument("--forever", action="store_true", help="stream until Ctrl-C")
+    return parser
+
+
+def _recording_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--input", type=Path, nargs="+", required=True, metavar="FILE", help="CSV, plain or .gz")
+    parser.add_argument("--time-column", metavar="NAME", help="column of the event time")
+    parser.add_argument("--series-column", metavar="NAME", help="column of the series id (a row per tick)")
+    parser.add_argument(
+        "--value-column", metavar="NAME[,NAME…]", help="value columns; with a series column, their mean"
+    )
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _recording(options: argparse.Namespace, settings: Settings) -> "Recording":
+    from forecaster.recording import Columns, read_recording
+
+    values = tuple(options.value_column.split(",")) if options.value_column else ()
+    return read_recording(options.input, settings.input, Columns(options.time_column, options.series_column, values))
+
+
+def _run(options: argparse.Namespace) -> None:
+    settings = load_settings(options.config)
+    from forecaster.daemon import run
+
+    def make_client(rebuild_span_ms: int | None) -> "Client":
+        from forecaster.kafka.python_client import KafkaPythonClient
+
+        return KafkaPythonClient(settings, rebuild_span_ms, f"forecaster-{socket.gethostname()}")
+
+    run(settings, make_client, time.time)
+
+
+def _check_config(options: argparse.Namespace) -> None:
+    settings = load_settings(options.config)
+    if settings.model.bundle is not None:
+        from forecaster.bundle import load_bundle
+
+        load_bundle(settings.model.bundle)[0].check_stream(settings)
+    for line in _toml_lines(settings.model_dump(mode="json")):
+        print(line)
+
+
+def _toml_lines(tree: dict[str, Any]) -> list[str]:
+    """`tree` as TOML; what is not set is a comment. Strings, numbers and lists are the same as in JSON."""
+    import json
+
+    def line(name: str, value: object) -> str:
+        return f"# {name} is not set" if value is None else f"{name} = {json.dumps(value, ensure_ascii=False)}"
+
+    lines = [line(name, value) for name, value in tree.items() if not isinstance(value, dict)]
+    for name, section in tree.items():
+        if isinstance(section, dict):
+            lines += ["", f"[{name}]", *(line(key, value) for key, value in section.items())]
+    return lines
+
+
+def _healthcheck(options: argparse.Namespace) -> None:
+    metrics = load_settings(options.config).metrics
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(metrics.host, metrics.host)  # noqa: S104  # listens anywhere
+    url = f"http://{f'[{host}]' if ':' in host else host}:{metrics.port}/livez"
+    try:
+        with urllib.request.urlopen(url, timeout=3):
+            return
+    except (OSError, ValueError) as error:
+        raise ForecasterError(f"metrics.port: {url} does not answer: {error}") from error
+
+
+def _train(options: argparse.Namespace) -> None:
+    settings = load_settings(options.config)
+    recording = _recording(options, settings)
+    from training.report import train_with_progress
+
+    train_with_progress(recording, settings, options.out)
+
+
+def _replay(options: argparse.Namespace) -> None:
+    settings = load_settings(options.config)
+    recording = _recording(options, settings)
+    from training.report import replay_with_scores
+
+    replay_with_scores(recording, settings, options.out)
+
+
+def _produce(options: argparse.Namespace) -> None:
+    settings = load_settings(options.config)
+    recording = _recording(options, settings)
+    from forecaster.kafka.python_connect import check_topics, connection_options
+    from forecaster.kafka.python_publisher import Publisher
+    from forecaster.produce import due_seconds, produce
+
+    client_id = f"forecaster-produce-{socket.gethostname()}"
+    check_topics(settings, client_id, time.monotonic() + settings.kafka.startup_timeout / 1000)
+    publisher = Publisher(settings, connection_options(settings.kafka, client_id))
+    sent = produce(recording, settings, publisher.publish, due_seconds(recording, options.rate, options.speedup))
+    publisher.discard()
+    print(f"{sent} ticks of {len(recording.names)} series produced to {settings.topics.input}")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from forecaster.demo import run_demo
+
+    run_demo(None if options.forever else options.seconds)

@@ -1,0 +1,179 @@
+"""The lifecycle of `forecaster run`: start, loop, drain."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import numpy as np
+
+from forecaster.bundle import load_bundle
+from forecaster.config import Settings
+from forecaster.errors import BrokerUnavailableError, ConfigError, RetryableError
+from forecaster.kafka.client import Client
+from forecaster.logs import event
+from forecaster.metrics import Metrics
+from forecaster.pipeline import Output, Pipeline
+from forecaster.records import RecordBatch
+from forecaster.web.endpoints import Endpoints, Probe
+
+POLL_MS = 200
+LAG_EVERY_S = 1.0
+LONGEST_BACKOFF_S = 5.0
+
+Clock = Callable[[], float]
+
+
+class Daemon:
+    """One synchronous loop: poll, process, publish, commit. `clock` gives epoch seconds."""
+
+    def __init__(self, pipeline: Pipeline, client: Client, metrics: Metrics, clock: Clock) -> None:
+        self.pipeline, self.client, self.metrics, self._clock = pipeline, client, metrics, clock
+        self.stopping = threading.Event()
+        self.ready = False
+        self.turned = clock()
+        self._lag_shown = 0.0
+
+    def loop(self) -> None:
+        """Turn until `stopping` is set. A broker failure never ends it: state is dropped and restored.
+
+        Raises `BrokerUnavailableError` when the batch in hand could not be published while stopping.
+        """
+        backoff = 0.0
+        while not self.stopping.is_set():
+            self.turned = self._clock()
+            try:
+                self._turn()
+                backoff = 0.0
+            except RetryableError as error:
+                if self.stopping.is_set():
+                    raise BrokerUnavailableError(f"stopped with output not flushed: {error}") from error
+                self.metrics.failures.inc()
+                self.ready = False
+                event("broker_failure", logging.WARNING, error=str(error), retry_seconds=backoff)
+                self.stopping.wait(backoff)
+                backoff = min(LONGEST_BACKOFF_S, backoff * 2 or 0.5)
+                self._reset()
+
+    def _turn(self) -> None:
+        records = self.client.poll(POLL_MS)
+        for partition in self.client.dropped():
+            self.pipeline.drop(partition)
+            event("partition_dropped", partition=partition, series=len(self.pipeline.windows.slots))
+        if len(records):
+            self._batch(records)
+        self.ready = self.client.joined()
+        if self._clock() - self._lag_shown > LAG_EVERY_S:
+            self._lag_shown = self._clock()
+            self.metrics.show_lag(self.pipeline.settings.topics.input, self.client.lag())
+
+    def _batch(self, records: RecordBatch) -> None:
+        output = self.pipeline.process(records)
+        with self.metrics.stage.labels("publish").time():
+            self.client.publish(output.messages)
+        if not records.silent.all():
+            with self.metrics.stage.labels("commit").time():
+                self.client.commit()
+        self._count(records, output)
+
+    def _count(self, records: RecordBatch, output: Output) -> None:
+        """Counts of a batch whose output the broker has acknowledged."""
+        metrics, windows = self.metrics, self.pipeline.windows
+        metrics.batch_size.observe(len(records))
+        metrics.replayed.inc(output.replayed)
+        for outcome, count in output.outcomes.items():
+            metrics.ticks.labels(outcome).inc(count)
+        for reason, count in output.dead_letters.items():
+            metrics.dead_letters.labels(reason).inc(count)
+        metrics.forecasts.inc(len(output.forecasts))
+        waited = self._clock() - output.forecasts.trigger_ms / 1000
+        metrics.tick_to_forecast.observe(np.maximum(waited, 0.0))
+        metrics.series.set(len(windows.slots))
+        metrics.held.set(len(windows.event_time.held))
+        metrics.compiled_shapes.set(self.pipeline.inference.engine.compiled_shapes)
+        metrics.filled_steps.inc(windows.filled)
+        metrics.closed_bars.inc(windows.closed_bars)
+        metrics.series_restarts.labels("gap").inc(windows.gap_restarts)
+        metrics.series_restarts.labels("late").inc(windows.event_time.late_restarts)
+        windows.filled = windows.closed_bars = windows.gap_restarts = windows.event_time.late_restarts = 0
+
+    def _reset(self) -> None:
+        try:
+            self.client.reset()
+        except RetryableError as error:
+            event("broker_still_away", logging.WARNING, error=str(error))
+
+
+def build_pipeline(settings: Settings, metrics: Metrics) -> Pipeline:
+    """The pipeline of the configured bundle, compiled and warm."""
+    if settings.model.bundle is None:
+        raise ConfigError("model.bundle: not set: name the folder of a trained bundle")
+    manifest, network = load_bundle(settings.model.bundle)
+    manifest.check_stream(settings)
+    metrics.model.labels(manifest.name, manifest.version).set(1)
+    pipeline = Pipeline(settings, manifest, network, stage=lambda name: metrics.stage.labels(name).time())
+    pipeline.inference.engine.warm_up()
+    metrics.compiled_shapes.set(pipeline.inference.engine.compiled_shapes)
+    event("model_ready", model=f"{manifest.name}@{manifest.version}", bundle=str(settings.model.bundle))
+    return pipeline
+
+
+def rebuild_span_ms(settings: Settings, pipeline: Pipeline) -> int | None:
+    """How much input a start replays: `stream.rebuild_span`, or the longest span that any state has."""
+    if settings.stream.rebuild_span is not None:
+        return settings.stream.rebuild_span
+    if settings.stream.step is None:
+        return None
+    return int(max(pipeline.inference.features.settings.longest_span, pipeline.ready_after) * settings.stream.step)
+
+
+def run(settings: Settings, make_client: Callable[[int | None], Client], clock: Clock) -> None:
+    """Serve until a signal: build and warm the model, join the group, loop, drain."""
+    if settings.delivery == "exactly_once":
+        raise ConfigError('delivery: "exactly_once" is not available yet: set "at_least_once"')
+    metrics = Metrics()
+    state: dict[str, Daemon] = {}
+    longest_turn_s = 2 * settings.kafka.delivery_timeout / 1000 + 60
+
+    def alive() -> bool:
+        return not state or clock() - state["daemon"].turned < longest_turn_s
+
+    probes: dict[str, Probe] = {
+        "/startupz": lambda: bool(state),
+        "/readyz": lambda: bool(state) and state["daemon"].ready,
+        "/livez": alive,
+    }
+    with Endpoints(settings.metrics.host, settings.metrics.port, metrics.registry, probes) as endpoints:
+        event("starting", metrics_port=endpoints.port, delivery=settings.delivery, emit=settings.emit)
+        pipeline = build_pipeline(settings, metrics)
+        daemon = Daemon(pipeline, make_client(rebuild_span_ms(settings, pipeline)), metrics, clock)
+        _stop_on_signals(daemon, settings.kafka.shutdown_timeout / 1000)
+        try:
+            daemon.client.start()
+            state["daemon"] = daemon
+            event("running", input=settings.topics.input, output=settings.topics.output)
+            daemon.loop()
+        finally:
+            daemon.client.close()
+        event("stopped", forecasts=int(metrics.forecasts._value.get()))  # noqa: SLF001
+
+
+def _stop_on_signals(daemon: Daemon, grace_s: float) -> None:
+    """First SIGTERM or SIGINT: finish the batch and leave. A second SIGINT: leave at once."""
+
+    def give_up() -> None:
+        event("not_flushed", logging.ERROR, error=f"output not flushed within kafka.shutdown_timeout ({grace_s:g} s)")
+        os._exit(1)
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if daemon.stopping.is_set() and number == signal.SIGINT:
+            os._exit(130)
+        daemon.stopping.set()
+        timer = threading.Timer(grace_s, give_up)
+        timer.daemon = True
+        timer.start()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)

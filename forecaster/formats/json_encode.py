@@ -1,0 +1,39 @@
+"""Ticks as JSON in the configured input format: what `produce` and `replay` feed to the decoder."""
+
+import math
+from typing import Any
+
+import orjson
+
+from forecaster.config import InputSettings
+
+PER_MS = {"ms": 1, "us": 1_000, "ns": 1_000_000}
+
+
+class JsonTickEncoder:
+    """Writes ticks with the field paths, time unit and value format that the decoder reads."""
+
+    def __init__(self, settings: InputSettings) -> None:
+        tree: dict[str, Any] = {}
+        fields = {"series": settings.series_field, "time": settings.time_field, "value": settings.value_field}
+        for name, path in fields.items():
+            *parents, last = path.split(".")
+            node = tree
+            for parent in parents:
+                node = node.setdefault(parent, {})
+            node[last] = f"%({name})b"
+        self._template = orjson.dumps(tree).replace(b"%", b"%%")
+        for name in fields:
+            self._template = self._template.replace(b'"%%%%(%b)b"' % name.encode(), b"%%(%b)b" % name.encode())
+        self._per_ms = PER_MS.get(settings.time_unit)
+        self._text = settings.value_format == "numeric_string"
+
+    def encode(self, series: str, time_ms: int, value: float) -> bytes:
+        """One tick; a NaN `value` becomes null."""
+        number = repr(value) if self._text and not math.isnan(value) else value
+        time = time_ms / 1000 if self._per_ms is None else time_ms * self._per_ms
+        return self._template % {
+            b"series": orjson.dumps(series),
+            b"time": orjson.dumps(time),
+            b"value": orjson.dumps(number),
+        }

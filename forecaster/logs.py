@@ -1,0 +1,40 @@
+"""One JSON line on standard error for each event that matters; none for a tick."""
+
+import logging
+import sys
+from typing import Any
+
+import orjson
+
+log = logging.getLogger("forecaster")
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one JSON object; whatever its text holds, it stays on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """`time`, `level`, `event`, the fields of the event, and an exception if there is one."""
+        line: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.name != log.name:
+            line["logger"] = record.name
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+def event(name: str, level: int = logging.INFO, **fields: object) -> None:
+    """Log event `name` with `fields`."""
+    log.log(level, name, extra={"fields": fields})
+
+
+def configure_logging() -> None:
+    """Send this package's events, and the client libraries' warnings, to standard error as JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    log.setLevel(logging.INFO)

@@ -1,0 +1,122 @@
+"""Every metric of the daemon, declared once. Base units, bounded labels, never a series id."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from forecaster.kafka.client import Lag
+from forecaster.records import Float
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+OUTCOMES = ("forecast", "superseded", "aggregated", "late", "duplicate", "rejected")
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+STAGE_SECONDS = (0.0001, 0.0002, 0.0005, *SECONDS[:12])
+BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
+
+
+class ColumnHistogram(Collector):
+    """A histogram that takes a whole array of observations in one call."""
+
+    def __init__(self, name: str, documentation: str, buckets: Iterable[float], registry: CollectorRegistry) -> None:
+        self._name, self._documentation = name, documentation
+        self._bounds = np.array([*buckets, np.inf])
+        self._counts = np.zeros(len(self._bounds), np.int64)
+        self._sum = 0.0
+        registry.register(self)
+
+    def observe(self, values: Float) -> None:
+        """Add `values` `[n]`."""
+        bucket = np.searchsorted(self._bounds, values)
+        # one new array and one store each: a scrape on another thread sees the old or the new one
+        self._counts = self._counts + np.bincount(bucket, minlength=len(self._bounds))
+        self._sum += float(values.sum())
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """What a scrape sees."""
+        labels = [*(str(bound) for bound in self._bounds[:-1]), "+Inf"]
+        buckets = list(zip(labels, np.cumsum(self._counts).astype(float).tolist(), strict=True))
+        yield HistogramMetricFamily(self._name, self._documentation, buckets=buckets, sum_value=self._sum)
+
+
+class Metrics:
+    """All metrics of one process, on a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.ticks = Counter(
+            "forecaster_ticks", "Decoded ticks by what became of them.", ["outcome"], registry=registry
+        )
+        for outcome in OUTCOMES:
+            self.ticks.labels(outcome)
+        self.forecasts = Counter("forecaster_forecasts", "Forecasts acknowledged by the broker.", registry=registry)
+        self.tick_to_forecast = ColumnHistogram(
+            "forecaster_tick_to_forecast_seconds",
+            "From the timestamp of the input record to the acknowledgement of its forecast.",
+            SECONDS,
+            registry,
+        )
+        self.stage = Histogram(
+            "forecaster_stage_seconds",
+            "Time of one batch (features and infer: of one tile of it) in each stage.",
+            ["stage"],
+            buckets=STAGE_SECONDS,
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "forecaster_batch_size", "Input records in one batch.", buckets=BATCH_SIZES, registry=registry
+        )
+        self.series = Gauge("forecaster_series", "Series that have state here.", registry=registry)
+        self.lag_records = Gauge(
+            "forecaster_consumer_lag_records",
+            "Records between the position and the end of the partition.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.lag_seconds = Gauge(
+            "forecaster_consumer_lag_seconds",
+            "Age of the last record taken while more are waiting, 0 at the end of the partition.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.model = Gauge("forecaster_model_info", "The model that is served.", ["name", "version"], registry=registry)
+        self.checkpoint = Histogram(
+            "forecaster_checkpoint_seconds", "Time to copy one checkpoint.", buckets=SECONDS, registry=registry
+        )
+        self.dead_letters = Counter(
+            "forecaster_dead_letters", "Records sent to the dead-letter topic.", ["reason"], registry=registry
+        )
+        self.replayed = Counter(
+            "forecaster_replayed_records", "Records read again to rebuild state, not published.", registry=registry
+        )
+        self.filled_steps = Counter("forecaster_filled_steps", "Missing steps filled into gaps.", registry=registry)
+        self.closed_bars = Counter("forecaster_closed_bars", "Bars completed.", registry=registry)
+        self.series_restarts = Counter(
+            "forecaster_series_restarts",
+            "Series started anew after a gap or after a run of late ticks.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in ("gap", "late"):
+            self.series_restarts.labels(reason)
+        self.held = Gauge(
+            "forecaster_held_observations", "Open bars, and observations held back to be put in order.",
+            registry=registry,
+        )  # fmt: skip
+        self.compiled_shapes = Gauge(
+            "forecaster_compiled_shapes", "Shapes compiled so far; flat once the daemon is ready.", registry=registry
+        )
+        self.failures = Counter(
+            "forecaster_broker_failures", "Batches given up and restored after a broker failure.", registry=registry
+        )
+
+    def show_lag(self, topic: str, lag: Mapping[int, Lag]) -> None:
+        """Replace the lag of every partition, so that one that has left disappears."""
+        self.lag_records.clear()
+        self.lag_seconds.clear()
+        for partition, (records, seconds) in lag.items():
+            self.lag_records.labels(topic, str(partition)).set(records)
+            self.lag_seconds.labels(topic, str(partition)).set(seconds)

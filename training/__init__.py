@@ -1,0 +1,1 @@
+"""Training and evaluation: recorded ticks in, a bundle and its accuracy out."""

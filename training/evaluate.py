@@ -1,0 +1,101 @@
+"""Accuracy of published forecasts against what came after, beside naive forecasts of the same origins."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecaster.formats.forecast_json import Forecasts
+from forecaster.records import Float, Int
+from training.data import Sequences
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Mean absolute error over all matured (origin, step) pairs; interval figures for the model alone."""
+
+    name: str
+    mean_absolute_error: float
+    coverage: float | None = None
+    pinball: float | None = None
+
+
+class _Series:
+    """Actual values of one series by position, each position one step."""
+
+    def __init__(self, key: Int, origin_ms: Int, values: Float) -> None:
+        self._key, self._origin_ms, self._values = key, origin_ms, values
+
+    def key_at(self, origin_ms: Int) -> Int:
+        """Positions of the observations at event times `origin_ms`."""
+        row = np.searchsorted(self._origin_ms, origin_ms).clip(max=len(self._key) - 1)
+        found: Int = self._key[row]
+        return found
+
+    def at(self, key: Int) -> Float:
+        """Values at grid positions `key`, NaN where there is none."""
+        row = np.searchsorted(self._key, key).clip(max=len(self._key) - 1)
+        return np.where(self._key[row] == key, self._values[row], np.nan)
+
+
+class Scorer:
+    """Collects errors as forecasts come; nothing but sums is kept."""
+
+    def __init__(
+        self, actuals: Sequences, horizon: int, quantiles: tuple[float, ...], seasons: dict[str, int], *, regular: bool
+    ) -> None:
+        self._horizon, self._levels = horizon, np.array(quantiles)
+        self._middle = quantiles.index(0.5)
+        self._seasons = seasons
+        self._series = _by_series(actuals, regular=regular)
+        self._sums = dict.fromkeys(["model", "last value", *seasons], 0.0)
+        self._inside = self._pinball = 0.0
+        self.pairs = 0
+        self.origins = 0
+
+    def add(self, forecasts: Forecasts, start_ms: int = 0) -> None:
+        """Score the forecasts whose origin is at `start_ms` or later, where value and every rival are known."""
+        names = np.array(forecasts.series)
+        for name in dict.fromkeys(forecasts.series):
+            rows = np.flatnonzero((names == name) & (forecasts.origin_ms >= start_ms))
+            if len(rows):
+                self._add_series(self._series[name], forecasts.origin_ms[rows], forecasts.quantiles[rows])
+
+    def _add_series(self, series: _Series, origin_ms: Int, quantiles: Float) -> None:
+        origin = series.key_at(origin_ms)[:, None]
+        ahead = np.arange(1, self._horizon + 1)
+        actual = series.at(origin + ahead)
+        rivals = {"last value": np.repeat(series.at(origin), self._horizon, axis=1)}
+        for name, season in self._seasons.items():
+            rivals[name] = series.at(origin + ahead - season * -(-ahead // season))
+        known = ~np.isnan(actual) & ~np.isnan(np.stack(list(rivals.values()))).any(axis=0)
+        self.pairs += int(known.sum())
+        self.origins += int(known.any(axis=1).sum())
+        self._sums["model"] += float(np.abs(actual - quantiles[:, :, self._middle])[known].sum())
+        for name, forecast in rivals.items():
+            self._sums[name] += float(np.abs(actual - forecast)[known].sum())
+        error = (actual[..., None] - quantiles)[known]
+        self._pinball += float(np.maximum(self._levels * error, (self._levels - 1) * error).mean(axis=-1).sum())
+        self._inside += float(((error[:, 0] >= 0) & (error[:, -1] <= 0)).sum())
+
+    def scores(self) -> list[Score]:
+        """The model first, then its rivals; empty while nothing has matured."""
+        if not self.pairs:
+            return []
+        model = Score("model", self._sums["model"] / self.pairs, self._inside / self.pairs, self._pinball / self.pairs)
+        return [model, *(Score(name, total / self.pairs) for name, total in self._sums.items() if name != "model")]
+
+
+def _by_series(actuals: Sequences, *, regular: bool) -> dict[str, _Series]:
+    """Each series' values over all of its runs: by grid index, or by count where every event is a step."""
+    series: dict[str, _Series] = {}
+    for name in dict.fromkeys(actuals.names):
+        runs = [run for run, other in enumerate(actuals.names) if other == name]
+        length = actuals.length[runs]
+        origin_ms = np.concatenate([actuals.origin_ms[r, :n] for r, n in zip(runs, length, strict=True)])
+        values = np.concatenate([actuals.values[r, :n] for r, n in zip(runs, length, strict=True)])
+        key = np.concatenate([actuals.index[r] + np.arange(n) for r, n in zip(runs, length, strict=True)])
+        if not regular:
+            key = np.arange(len(values))
+        order = np.argsort(key, kind="stable")
+        series[name] = _Series(key[order], origin_ms[order], values[order])
+    return series

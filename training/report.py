@@ -1,0 +1,95 @@
+"""What `train` and `replay` show a person: a progress bar, and tables."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from forecaster.bundle import Manifest, load_bundle, save_bundle
+from forecaster.config import Settings, format_duration
+from forecaster.errors import ConfigError
+from forecaster.formats.forecast_json import Forecasts
+from forecaster.pipeline import Pipeline
+from forecaster.recording import Recording
+from forecaster.replay import replay
+from training.data import Sequences, sequences
+from training.evaluate import Score, Scorer
+from training.fit import Progress as Epoch
+from training.fit import train
+
+
+def train_with_progress(recording: Recording, settings: Settings, out: Path) -> Manifest:
+    """Train on `recording` and save the bundle to `out`."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn()
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("training", total=settings.training.epochs, loss="compiling")
+
+        def show(epoch: Epoch) -> None:
+            loss = f"validation {epoch.validation_loss:.4f} (level and profile alone {epoch.baseline_loss:.4f})"
+            bar.update(task, completed=epoch.epoch, loss=loss)
+
+        manifest, network = train(recording, settings, show)
+    sealed = save_bundle(out, manifest, network)
+    best = sealed.training
+    console.print(
+        f"{out}: {sealed.name}@{sealed.version}, best epoch {best['epoch']}: validation loss "
+        f"{best['validation_loss']:.4f}, level and profile alone {best['baseline_validation_loss']:.4f}"
+    )
+    return sealed
+
+
+def make_scorer(actuals: Sequences, manifest: Manifest) -> Scorer:
+    """A scorer against last value and the seasonal naive forecast of every season of the model."""
+    step_ms = manifest.step_ms
+    seasons = {f"seasonal naive {format_duration(n * (step_ms or 1))}": n for n in manifest.features.seasons}
+    network = manifest.network
+    return Scorer(actuals, network.horizon, network.quantiles, seasons, regular=step_ms is not None)
+
+
+def scored_from_ms(manifest: Manifest, actuals: Sequences) -> int:
+    """The end of what the model was trained and chosen on, or 0 where none of the actuals lies behind it."""
+    end = int(manifest.training.get("validation_end_ms", 0))
+    rows = range(len(actuals.length))
+    newest = max(int(actuals.origin_ms[run, actuals.length[run] - 1]) for run in rows)
+    return end if newest > end else 0
+
+
+def replay_with_scores(recording: Recording, settings: Settings, out: Path | None) -> list[Score]:
+    """Replay `recording` through the configured bundle, and print outcomes and accuracy."""
+    if settings.model.bundle is None:
+        raise ConfigError("model.bundle: not set: name the folder of a trained bundle")
+    manifest, network = load_bundle(settings.model.bundle)
+    manifest.check_stream(settings)
+    served = settings.model_copy(
+        update={"model": settings.model.model_copy(update={"context_length": manifest.context_length})}
+    )
+    actuals = sequences(recording, served)
+    start_ms = scored_from_ms(manifest, actuals)
+    scorer = make_scorer(actuals, manifest)
+    pipeline = Pipeline(settings, manifest, network)
+
+    def score(forecasts: Forecasts) -> None:
+        scorer.add(forecasts, start_ms)
+
+    outcomes = replay(recording, settings, pipeline, out, score)
+    console = Console()
+    console.print(f"{len(recording)} ticks: " + ", ".join(f"{n} {name}" for name, n in outcomes.items() if n))
+    which = "after the model's training and validation data" if start_ms else "of the whole recording"
+    console.print(accuracy_table(scorer, manifest.network.quantiles, f"{scorer.origins} forecasts {which}"))
+    return scorer.scores()
+
+
+def accuracy_table(scorer: Scorer, quantiles: tuple[float, ...], title: str) -> Table:
+    """Mean absolute error beside the naive forecasts, and how good the intervals are."""
+    table = Table(title=title)
+    low, high = quantiles[0], quantiles[-1]
+    wanted = f"{100 * (high - low):.0f} % interval covers"
+    for name in ("forecast", "mean absolute error", wanted, "pinball loss"):
+        table.add_column(name, justify="left" if name == "forecast" else "right")
+    for score in scorer.scores():
+        coverage = "" if score.coverage is None else f"{100 * score.coverage:.1f} %"
+        pinball = "" if score.pinball is None else f"{score.pinball:.6g}"
+        table.add_row(score.name, f"{score.mean_absolute_error:.6g}", coverage, pinball)
+    return table
