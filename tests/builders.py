@@ -1,0 +1,179 @@
+"""Small factories for the tests of the line: settings, a network with random weights, record batches, pipelines."""
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from forecaster.bundle import Manifest, named_weights
+from forecaster.config import Settings
+from forecaster.engine import Engine
+from forecaster.features import FeatureSettings
+from forecaster.network import Network, NetworkSettings
+from forecaster.pipeline import Output, Pipeline
+from forecaster.records import Headers, RecordBatch
+
+START_MS = 1_714_550_400_000
+FEATURES = FeatureSettings(
+    seasons=(4,), level_spans=(6.0, 20.0), residual_spans=(1.0, 5.0), scale_span=12.0, profile_rate=0.1
+)
+FLAT = FeatureSettings(level_spans=(1.0, 6.0), residual_spans=(3.0,), scale_span=12.0)  # for step = "tick"
+CONTEXT = 8
+
+
+class Row(NamedTuple):
+    """One raw record."""
+
+    value: bytes | None
+    partition: int = 0
+    offset: int = 0
+    key: bytes | None = None
+    headers: Headers = ()
+    timestamp_ms: int = -1
+    silent: bool = False
+
+
+class Tick(NamedTuple):
+    """One well-formed tick; `step` counts steps of a second from `START_MS`."""
+
+    series: str
+    step: float
+    value: float | None
+    partition: int = 0
+
+
+def network(
+    *,
+    units: tuple[int, ...] = (6,),
+    horizon: int = 3,
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9),
+    features: FeatureSettings = FEATURES,
+    seed: int = 0,
+) -> Network:
+    """A network whose every weight is random, so that nothing that reaches it goes unseen.
+
+    The same arguments give the same network: what was compiled for it is shared.
+    """
+    return _network(units, horizon, quantiles, features, seed)
+
+
+@cache
+def _network(
+    units: tuple[int, ...], horizon: int, quantiles: tuple[float, ...], features: FeatureSettings, seed: int
+) -> Network:
+    shape = NetworkSettings(inputs=len(features.input_names), units=units, horizon=horizon, quantiles=quantiles)
+    made = Network(shape, seed)
+    randomise(made, seed, 0.5)
+    return made
+
+
+def randomise(made: Network, seed: int, spread: float) -> None:
+    draw = np.random.default_rng(seed)
+    for weight in named_weights(made).values():
+        weight.assign(draw.normal(0, spread, tuple(weight.shape)).astype(np.float32))
+
+
+@cache
+def compiled(made: Network) -> Engine:
+    """The one engine whose compiled functions all pipelines of `made` share."""
+    return Engine(made)
+
+
+def manifest(made: Network, *, features: FeatureSettings = FEATURES, **changes: Any) -> Manifest:
+    content: dict[str, Any] = {"name": "test", "version": "1", "step_ms": 1_000, "bar": None, "training": {}}
+    content |= {"context_length": CONTEXT, "features": features, "network": made.settings}
+    return Manifest(**(content | changes))
+
+
+def pipeline(
+    settings: Settings | None = None,
+    made: Network | None = None,
+    *,
+    features: FeatureSettings = FEATURES,
+    **changes: Any,
+) -> Pipeline:
+    """A pipeline without any state; compiling is shared with every other one of the same network."""
+    settings = settings or Settings()
+    made = made or network(features=features)
+    of_stream = {"step_ms": settings.stream.step, "bar": settings.stream.bar}
+    line = Pipeline(settings, manifest(made, features=features, **(of_stream | changes)), made)
+    engine, shared = line.inference.engine, compiled(made)
+    engine._advance, engine._head = shared._advance, shared._head
+    return line
+
+
+def records_of(ticks: Iterable[Tick], first_offset: int = 0) -> list[Row]:
+    """One record a tick; offsets count up in each partition."""
+    made, offsets = [], {}
+    for tick in ticks:
+        offset = offsets[tick.partition] = offsets.get(tick.partition, first_offset - 1) + 1
+        time_ms = START_MS + round(tick.step * 1_000)
+        content = json.dumps({"series": tick.series, "ts": time_ms, "value": tick.value}).encode()
+        made.append(Row(content, tick.partition, offset, tick.series.encode(), timestamp_ms=time_ms))
+    return made
+
+
+def batch(records: Sequence[Row]) -> RecordBatch:
+    """`records` as one poll brings them: grouped by partition."""
+    ordered = sorted(records, key=lambda row: row.partition)
+    return RecordBatch(
+        topic="ticks",
+        partition=np.array([row.partition for row in ordered], np.int64),
+        offset=np.array([row.offset for row in ordered], np.int64),
+        timestamp_ms=np.array([row.timestamp_ms for row in ordered], np.int64),
+        key=[row.key for row in ordered],
+        value=[row.value for row in ordered],
+        headers=[row.headers for row in ordered],
+        silent=np.array([row.silent for row in ordered], bool),
+    )
+
+
+def polls(records: Sequence[Row], cuts: Iterable[int]) -> list[RecordBatch]:
+    """`records` as polls that end at `cuts`."""
+    inside = sorted({cut for cut in cuts if 0 < cut < len(records)})
+    return [batch(records[low:high]) for low, high in pairwise([0, *inside, len(records)])]
+
+
+def run(line: Pipeline, records: Sequence[Row], cuts: Iterable[int] = ()) -> list[Output]:
+    return [line.process(poll) for poll in polls(records, cuts)]
+
+
+def published(outputs: Iterable[Output], topic: str = "forecasts") -> list[dict[str, Any]]:
+    """Every published forecast, parsed, with its series' scale beside it."""
+    found = []
+    for output in outputs:
+        messages = [message for message in output.messages if message.topic == topic]
+        for message, scale in zip(messages, output.forecasts.scale.tolist(), strict=True):
+            found.append(json.loads(message.value or b"") | {"scale": scale})
+    return found
+
+
+def by_source(forecasts: Iterable[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    """Forecasts under series, partition, offset, index and origin."""
+    table: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for forecast in forecasts:
+        source = forecast["source"]
+        key = (forecast["series"], source["partition"], source["offset"], source["index"], forecast["origin"])
+        table.setdefault(key, []).append(forecast)
+    return table
+
+
+def assert_equal(left: Sequence[dict[str, Any]], right: Sequence[dict[str, Any]]) -> None:
+    """Hold two lists of forecasts equal, numbers within |a − b| ≤ 1e-5 · max(1, |value|, scale)."""
+    assert [_names(forecast) for forecast in left] == [_names(forecast) for forecast in right]
+    for one, other in zip(left, right, strict=True):
+        for column in ("point", "quantiles"):
+            a, b = _numbers(one[column]), _numbers(other[column])
+            tolerance = 1e-5 * np.maximum(max(1.0, one["scale"]), np.abs(a))
+            assert (np.abs(a - b) <= tolerance).all(), (one, other)
+
+
+def _names(forecast: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in forecast.items() if name not in {"point", "quantiles", "scale"}}
+
+
+def _numbers(column: Any) -> np.ndarray:
+    return np.array(list(column.values()) if isinstance(column, dict) else column, np.float64)
