@@ -1,6 +1,8 @@
 """The same few actions on a broker in memory and on a real one, for the contract suite."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from integration import helpers
@@ -24,6 +26,8 @@ class Rig(Protocol):
     def output(self, topic: str | None = None) -> list[Produced]: ...
 
     def delete_before(self, partition: int, offset: int) -> None: ...
+
+    def poll_until(self, readers: "list[Reader]", condition: Callable[[], bool]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -61,6 +65,9 @@ class MemoryRig:
     def delete_before(self, partition: int, offset: int) -> None:
         self.broker.topics[self.settings.topics.input][partition].delete_before(offset)
 
+    def poll_until(self, readers: "list[Reader]", condition: Callable[[], bool]) -> None:
+        helpers.wait_until(lambda: ([reader.poll() for reader in readers], condition())[1])
+
     def close(self) -> None:
         pass
 
@@ -88,6 +95,22 @@ class KafkaRig:
     def delete_before(self, partition: int, offset: int) -> None:
         helpers.delete_records(self.bootstrap, self.settings.topics.input, {partition: offset})
 
+    def poll_until(self, readers: "list[Reader]", condition: Callable[[], bool]) -> None:
+        """Poll each member on a thread of its own, as in real life.
+
+        kafka-python forgets a join that completes between two polls and joins again: members that
+        take turns on one thread keep each other rebalancing forever.
+        """
+        done = threading.Event()
+        with ThreadPoolExecutor(len(readers)) as pool:
+            polls = [pool.submit(reader.poll_while, lambda: not done.is_set()) for reader in readers]
+            try:
+                helpers.wait_until(condition)
+            finally:
+                done.set()
+            for poll in polls:
+                poll.result(timeout=30)
+
     def close(self) -> None:
         for client in self._clients:
             client.close()
@@ -109,6 +132,10 @@ class Reader:
         self.rows += zip(*columns, strict=True)
         self.headers += batch.headers
         return batch
+
+    def poll_while(self, going: Callable[[], bool]) -> None:
+        while going():
+            self.poll()
 
     def until(self, count: int) -> "Reader":
         """Poll until `count` rows are there, and once more to see that no row follows."""

@@ -219,12 +219,12 @@ def test_two_members_share_the_partitions_and_say_what_they_dropped(rig: Rig) ->
     wait_until(lambda: (first.poll(), first.client.joined())[1] and set(first.drops) == {0, 1})
     first.drops.clear()
     second = started(rig.client())
-    wait_until(lambda: (first.poll(), second.poll(), second.client.joined() and len(second.drops) == 1)[2])
+    rig.poll_until([first, second], lambda: second.client.joined() and len(second.drops) == 1)
     assert len(first.drops) == 1
     assert first.drops == second.drops
     rig.send(numbered(0, 10), partition=0)
     rig.send(numbered(10, 20), partition=1)
-    wait_until(lambda: (first.poll(), second.poll(), len(first.rows) + len(second.rows) >= 20)[2])
+    rig.poll_until([first, second], lambda: len(first.rows) + len(second.rows) >= 20)
     assert {row[0] for row in second.rows} == set(second.drops)
     assert {row[0] for row in first.rows} == {0, 1} - set(second.drops)
 
@@ -233,10 +233,10 @@ def test_a_member_that_leaves_hands_its_partitions_and_its_commit_over(rig: Rig)
     first = started(rig.client())
     wait_until(lambda: (first.poll(), first.client.joined())[1])
     second = started(rig.client())
-    wait_until(lambda: (first.poll(), second.poll(), second.client.joined() and len(second.drops) == 1)[2])
+    rig.poll_until([first, second], lambda: second.client.joined() and len(second.drops) == 1)
     moved = second.drops[0]
     rig.send(numbered(0, 10), partition=moved)
-    wait_until(lambda: (first.poll(), second.poll(), len(second.rows) == 10)[2])
+    rig.poll_until([first, second], lambda: len(second.rows) == 10)
     second.client.commit()
     second.client.close()
     first.until(10)
