@@ -29,6 +29,7 @@ CHATTER = {
     "kafka": logging.WARNING,
     "kafka.cluster": logging.CRITICAL,  # these repeat, some with a traceback, what kafka.net.manager says
     "kafka.net.connection": logging.CRITICAL,
+    "kafka.net.selector": logging.ERROR,  # warns of every large batch that it decodes
     "kafka.net.transport": logging.CRITICAL,
 }
 READING = {
