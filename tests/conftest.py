@@ -13,6 +13,14 @@ with warnings.catch_warnings():
     import kafka as kafka_python  # noqa: F401
 
 
+# kafka-python leaves the socket of a refused connection (never connected, so without a peer) to the garbage collector.
+REFUSED_SOCKET = r"unclosed <socket\.socket fd=\d+, family=\d+, type=1, proto=6, laddr=\('0\.0\.0\.0', \d+\)>"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("filterwarnings", f"ignore:{REFUSED_SOCKET}:ResourceWarning")
+
+
 @pytest.fixture(scope="session")
 def kafka_broker() -> Iterator[KafkaBroker | None]:
     """The broker that this session started, or None where FORECASTER_TEST_BOOTSTRAP names one."""

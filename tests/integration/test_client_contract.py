@@ -1,6 +1,5 @@
 """What every Kafka client must do: one suite over the broker in memory and over a real Apache Kafka."""
 
-import gc
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -272,18 +271,6 @@ def test_a_missing_topic_is_named_when_it_may_not_be_created(rig: Rig) -> None:
 # ---- what only a real broker can show ----
 
 
-@pytest.fixture
-def sockets_of_failed_connections() -> Iterator[None]:
-    """kafka-python leaves the socket of a refused connection to the garbage collector: let it be in this test."""
-    yield
-    gc.collect()
-
-
-REFUSED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-
-
-@REFUSED
-@pytest.mark.usefixtures("sockets_of_failed_connections")
 @pytest.mark.parametrize("server", ["127.0.0.1:{port}", "no-such-host.invalid:9092"])
 def test_a_start_without_a_broker_gives_up_in_time_with_one_line(server: str) -> None:
     settings = make_settings(server.format(port=free_port()), startup_timeout="1500ms")
@@ -354,8 +341,6 @@ def test_an_independent_client_reads_what_was_published(kafka_rig: KafkaRig) -> 
 
 
 @pytest.mark.kafka
-@REFUSED
-@pytest.mark.usefixtures("sockets_of_failed_connections")
 def test_a_broker_outage_is_survived_without_losing_a_record(
     kafka_broker: KafkaBroker | None, kafka_rig: KafkaRig
 ) -> None:
