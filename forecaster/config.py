@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import permutations
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,20 +17,24 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from forecaster.errors import ConfigError
 
 UNIT_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+LONGEST_MS = 365_000 * UNIT_MS["d"]  # far from where sums with an event time leave 64 bits
 
 
 def parse_duration(text: object) -> int:
     """Milliseconds in `text`, a whole number and a unit such as "500ms", "15min" or "1d"."""
-    match = re.fullmatch(r"(\d{1,12})\s*([a-z]+)", text) if isinstance(text, str) else None
+    match = re.fullmatch(r"(\d{1,15})\s*([a-z]+)", text) if isinstance(text, str) else None
     if match is None or match[2] not in UNIT_MS:
         units = ", ".join(UNIT_MS)
         raise ValueError(f'{text!r} is no duration: write a whole number and a unit ({units}), such as "15min"')
-    return int(match[1]) * UNIT_MS[match[2]]
+    milliseconds = int(match[1]) * UNIT_MS[match[2]]
+    if milliseconds > LONGEST_MS:
+        raise ValueError(f"{text!r} is longer than a thousand years")
+    return milliseconds
 
 
 def format_duration(milliseconds: int) -> str:
@@ -61,6 +66,8 @@ def _ordered_quantiles(levels: tuple[float, ...]) -> tuple[float, ...]:
 Duration = Annotated[int, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 Level = Annotated[float, Field(gt=0, lt=1)]
+Quantiles = Annotated[tuple[Level, ...], AfterValidator(_ordered_quantiles)]
+FieldPath = Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)*$")]
 
 
 class Section(BaseModel):
@@ -111,11 +118,18 @@ class InputSettings(Section):
     """Where a record holds its series, time and value; a field may be a path such as "data.p"."""
 
     format: Literal["json"] = "json"
-    series_field: Annotated[str, Field(min_length=1)] = "series"
-    time_field: Annotated[str, Field(min_length=1)] = "ts"
-    value_field: Annotated[str, Field(min_length=1)] = "value"
+    series_field: FieldPath = "series"
+    time_field: FieldPath = "ts"
+    value_field: FieldPath = "value"
     time_unit: Literal["s", "ms", "us", "ns"] = "ms"
     value_format: Literal["number", "numeric_string"] = "number"
+
+    @model_validator(mode="after")
+    def _apart(self) -> "InputSettings":
+        paths = [f"{path}." for path in (self.series_field, self.time_field, self.value_field)]
+        if any(one.startswith(other) for one, other in permutations(paths, 2)):
+            raise ValueError("series_field, time_field and value_field must be three fields, none inside another")
+        return self
 
 
 class StreamSettings(Section):
@@ -157,7 +171,7 @@ class ModelSettings(Section):
     bundle: Path | None = None
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")] = "gru"
     horizon: Annotated[int, Field(ge=1, le=10_000)] = 24
-    quantiles: Annotated[tuple[Level, ...], AfterValidator(_ordered_quantiles)] = (0.1, 0.5, 0.9)
+    quantiles: Quantiles = (0.1, 0.5, 0.9)
     context_length: Annotated[int, Field(ge=2, le=1_000_000)] = 336
     seasons: tuple[PositiveDuration, ...] = ()
     units: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=8)] = (64,)
@@ -207,6 +221,12 @@ class Settings(BaseSettings):
     training: TrainingSettings = TrainingSettings()
     metrics: MetricsSettings = MetricsSettings()
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        if self.stream.step is None and self.model.seasons:
+            raise ValueError('model.seasons needs a stream.step with a duration, not "tick"')
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -232,16 +252,26 @@ def load_settings(path: Path | None) -> Settings:
         raise ConfigError(f"{place}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{place}: not valid TOML: {error}") from error
+    for key in tree.keys() - Settings.model_fields.keys():  # some would be arguments of pydantic-settings itself
+        raise ConfigError(f"{place}: {_one_line(key)}: unknown setting")
     try:
         return Settings(**tree)
     except ValidationError as error:
         raise ConfigError(f"{place}: {_first_fault(error)}") from None
+    except SettingsError as error:
+        section = re.findall(r'field "(\w+)"', str(error))[0]
+        raise ConfigError(f"environment: {section}: a list or section in a variable must be JSON") from None
+
+
+def _one_line(key: str) -> str:
+    """`key` with line ends and other control characters escaped."""
+    return repr(key)[1:-1]
 
 
 def _first_fault(error: ValidationError) -> str:
     """The first fault of `error` as `section.setting: what is wrong`, and how many more there are."""
     faults = error.errors(include_url=False, include_input=False)
-    setting = ".".join(str(part) for part in faults[0]["loc"]) or "settings"
+    setting = _one_line(".".join(str(part) for part in faults[0]["loc"])) or "settings"
     text = faults[0]["msg"].removeprefix("Value error, ")
     if faults[0]["type"] == "extra_forbidden":
         text = "unknown setting"
