@@ -10,15 +10,20 @@ All state is float64: a float32 mean at a rate of 1/2,880 never moves from 100,0
 
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from forecaster.records import Bool, Float, Int
 from forecaster.recurrences import exponential_mean
 
 CLIP = 10.0
+MOST_VISITS = 65_535  # counted; the smallest profile_rate is reached long before
 SMALLEST_SCALE = 1e-10  # of the level: below what float64 resolves of a level times a unit weight
+
+
+Span = Annotated[float, Field(ge=1, allow_inf_nan=False)]  # a rate above 1 would swing past its target
 
 
 class FeatureSettings(BaseModel):
@@ -27,10 +32,10 @@ class FeatureSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seasons: tuple[PositiveInt, ...] = ()
-    level_spans: tuple[PositiveFloat, ...]
-    residual_spans: tuple[PositiveFloat, ...] = ()
-    scale_span: PositiveFloat
-    profile_rate: PositiveFloat = 0.05
+    level_spans: Annotated[tuple[Span, ...], Field(min_length=1)]
+    residual_spans: tuple[Span, ...] = ()
+    scale_span: Span
+    profile_rate: Annotated[float, Field(ge=1e-4, le=1)] = 0.05
     first_scale: PositiveFloat = 0.01  # of the first value's size, until errors have been seen
 
     @classmethod
@@ -77,7 +82,7 @@ class Features:
         self.residual_mean = np.zeros((0, len(settings.residual_spans)))
         self.scale = np.zeros(0)
         self.profile = np.zeros((0, self.offsets[-1]))
-        self.visits = np.zeros((0, self.offsets[-1]), np.uint8)
+        self.visits = np.zeros((0, self.offsets[-1]), np.uint16)
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Every state array, slots first."""
@@ -208,7 +213,7 @@ class _ProfilePath:
         rate = np.where(valid_visit, np.maximum(floor, 1.0 / np.maximum(visits, 1)), 0.0)
         start = self.profile[self.slot[:, None], phase]
         path = exponential_mean(rate, by_phase(target), start)
-        self._last = phase, path[..., -1], np.minimum(visits[..., -1], 255)
+        self._last = phase, path[..., -1], np.minimum(visits[..., -1], MOST_VISITS)
         before = _before(start, path)
         self.after = path.swapaxes(1, 2).reshape(series, -1)[:, :rounds]
         return before.swapaxes(1, 2).reshape(series, -1)[:, :rounds]
