@@ -46,7 +46,7 @@ class ForecastEncoder:
     ) -> None:
         self._topic = topic
         self._levels = levels
-        quantiles = b",".join(b"%b:[%%b]" % orjson.dumps(f"{level:g}") for level in levels)
+        quantiles = b",".join(b"%b:[%%b]" % orjson.dumps(str(level)) for level in levels)
         self._template = (
             b'{"schema_version":1,"kind":"forecast","series":%%b,"origin":%%d,"step_ms":%b,"horizon":%d,'
             b'"point":[%%b],"quantiles":{%b},"model":%b,"maturity":"%%b",'
