@@ -27,9 +27,9 @@ class JsonTickDecoder:
         text = settings.value_format == "numeric_string"
         value_type = str | None if text else float | None
         paths = {
-            settings.series_field: (str | None, None),
-            settings.time_field: (int | float | datetime, msgspec.NODEFAULT),
-            settings.value_field: (value_type, msgspec.NODEFAULT),
+            settings.series_field: (str | None, {"default": None}),
+            settings.time_field: (int | float | datetime, {}),
+            settings.value_field: (value_type, {}),
         }
         tick, getters = _tick_type(paths)
         self._series, self._time, self._value = getters
@@ -129,7 +129,10 @@ class JsonTickDecoder:
 
 
 def _tick_type(paths: dict[str, tuple[Any, Any]]) -> tuple[Any, list[Callable[[Any], Any]]]:
-    """A msgspec type with a nested struct per path segment, and a getter for each path."""
+    """A msgspec type with a nested struct per path segment, and a getter for each path.
+
+    A segment may be absent where everything below it may.
+    """
     tree: dict[str, Any] = {}
     for path, leaf in paths.items():
         *parents, last = path.split(".")
@@ -138,12 +141,14 @@ def _tick_type(paths: dict[str, tuple[Any, Any]]) -> tuple[Any, list[Callable[[A
             node = node.setdefault(parent, {})
         node[last] = leaf
 
-    def struct(node: dict[str, Any]) -> Any:
-        fields: list[tuple[str, Any, Any]] = []
-        for number, (name, child) in enumerate(node.items()):
-            kind, default = (struct(child), msgspec.NODEFAULT) if isinstance(child, dict) else child
-            fields.append((f"f{number}", kind, msgspec.field(default=default, name=name)))
-        return msgspec.defstruct("Tick", fields, kw_only=True)
+    def struct(node: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        children = [struct(child) if isinstance(child, dict) else child for child in node.values()]
+        fields: list[tuple[str, Any, Any]] = [
+            (f"f{number}", kind, msgspec.field(name=name, **default))
+            for number, (name, (kind, default)) in enumerate(zip(node, children, strict=True))
+        ]
+        made = msgspec.defstruct("Tick", fields, kw_only=True)
+        return made, {"default_factory": made} if all(default for _, default in children) else {}
 
     def getter(path: str) -> Callable[[Any], Any]:
         node, names = tree, []
@@ -152,7 +157,7 @@ def _tick_type(paths: dict[str, tuple[Any, Any]]) -> tuple[Any, list[Callable[[A
             node = node[segment]
         return attrgetter(".".join(names))
 
-    return struct(tree), [getter(path) for path in paths]
+    return struct(tree)[0], [getter(path) for path in paths]
 
 
 def _reason(value: object, error: Exception) -> tuple[str, str]:
