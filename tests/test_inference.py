@@ -1,0 +1,120 @@
+"""From a block to quantiles: carried state is one pass, and the inverse of the features is exact."""
+
+from itertools import pairwise
+
+import keras
+import numpy as np
+import pytest
+from builders import CONTEXT, FEATURES, FLAT, Tick, compiled, network, pipeline, published, randomise, records_of, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecaster.config import StreamSettings
+from forecaster.features import Features
+from forecaster.inference import Inference
+from forecaster.windows import Windows
+
+
+def fresh(made, features=FEATURES):
+    windows = Windows(StreamSettings(), CONTEXT)
+    inference = Inference(features, made, windows)
+    inference.engine._advance, inference.engine._head = compiled(made)._advance, compiled(made)._head
+    return windows, inference
+
+
+def forecast(windows, inference, names, steps, values):
+    time_ms = np.array(steps, np.int64) * 1_000
+    _, block = windows.admit(np.zeros(len(names), np.int64), names, time_ms, np.array(values, np.float64))
+    return block, inference.run(block, block.trigger >= 0)
+
+
+def one_pass(made, values, begin, features=FEATURES):
+    """Quantiles `[rounds, horizon, levels]` of one series by the layers of Keras, without carrying anything."""
+    state = Features(features)
+    state.grow(1)
+    step = state.advance(np.zeros(1, np.int64), np.array([begin]), np.array([values]))
+    scaled = keras.ops.convert_to_numpy(made(step.inputs()))[0].astype(np.float64)
+    rounds = np.arange(len(values))
+    baseline = step.baseline(np.zeros(len(values), np.int64), rounds, made.settings.horizon)
+    return baseline[..., None] + step.safe_scale()[0][:, None, None] * scaled
+
+
+@given(st.lists(st.integers(1, 23), max_size=6), st.integers(0, 2**16))
+@settings(max_examples=10, deadline=None)
+def test_polls_cut_anywhere_forecast_as_one_pass_over_the_sequence(cuts, seed):
+    made = network(units=(6, 5))
+    values = np.random.default_rng(seed).normal(0, 1, 24)
+    expected = one_pass(made, values, 7)
+    windows, inference = fresh(made)
+    bounds, found = [0, *sorted(set(cuts)), 24], []
+    for low, high in pairwise(bounds):
+        _, emitted = forecast(windows, inference, ["a"] * (high - low), range(7 + low, 7 + high), values[low:high])
+        found.append(emitted.quantiles[np.argsort(emitted.row)])
+    tolerance = 1e-5 * np.maximum(1, np.abs(expected))
+    assert (np.abs(np.concatenate(found) - expected) <= tolerance).all()
+
+
+def test_filled_steps_are_seen_by_the_network_as_missing():
+    made = network(units=(6, 5))
+    windows, inference = fresh(made)
+    block, emitted = forecast(windows, inference, ["a"] * 4, [3, 4, 8, 9], [1.0, 2.0, 3.0, 4.0])
+    assert block.trigger.tolist() == [0, 1, -1, -1, -1, 2, 3]
+    expected = one_pass(made, [1.0, 2.0, np.nan, np.nan, np.nan, 3.0, 4.0], 3)
+    np.testing.assert_allclose(emitted.quantiles[np.argsort(emitted.row)], expected[[0, 1, 5, 6]], rtol=0, atol=1e-5)
+    assert np.sort(emitted.seen).tolist() == [1, 2, 3, 4]
+
+
+def test_a_series_that_starts_anew_twice_in_one_block_remembers_nothing():
+    made = network(units=(6, 5))
+    windows, inference = fresh(made)
+    steps = [0, 1, 2, 50, 51, 90]
+    _, emitted = forecast(windows, inference, ["a"] * 6, steps, [9.0, -9.0, 5.0, 1.0, 2.0, 3.0])
+    found = emitted.quantiles[np.argsort(emitted.row)]
+    np.testing.assert_allclose(found[3:5], one_pass(made, [1.0, 2.0], 50), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found[5:], one_pass(made, [3.0], 90), rtol=0, atol=1e-5)
+
+
+def test_only_the_rows_asked_for_are_forecast_and_the_state_moves_all_the_same():
+    made = network(units=(6, 5))
+    windows, inference = fresh(made)
+    _, block = windows.admit(np.zeros(4, np.int64), ["a"] * 4, np.arange(4) * 1_000, np.arange(4.0))
+    emitted = inference.run(block, np.array([False, True, False, False]))
+    assert emitted.row.tolist() == [1]
+    _, last = forecast(windows, inference, ["a"], [4], [4.0])
+    np.testing.assert_allclose(last.quantiles[0], one_pass(made, np.arange(5.0), 0)[4], rtol=0, atol=1e-5)
+
+
+def test_an_empty_block_gives_no_forecast():
+    windows, inference = fresh(network())
+    _, emitted = forecast(windows, inference, [], [], [])
+    assert emitted.quantiles.shape == (0, 3, 3)
+
+
+WILD = [(1e6, 0.01), (0.0, 1e-9), (1e-9, 1e-12), (1e30, 1e27), (-1e30, 1e30), (0.0, 3e37), (5.0, 0.0), (0.0, 0.0)]
+
+
+@pytest.mark.parametrize("quantiles", [(0.5,), (0.1, 0.5, 0.9), (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)])
+def test_quantiles_never_cross_in_what_is_published_whatever_weights_and_scales(quantiles):
+    made = network(quantiles=quantiles, features=FLAT, seed=len(quantiles), horizon=4)
+    draw = np.random.default_rng(4)
+    for seed, spread in enumerate((0.01, 0.5, 20.0)):
+        randomise(made, seed, spread)
+        ticks = [
+            Tick(f"s{n}", step, float(np.float32(size + move * draw.normal())))
+            for step in range(12)
+            for n, (size, move) in enumerate(WILD)
+        ]
+        forecasts = published(run(pipeline(made=made, features=FLAT), records_of(ticks), [1, 20]))
+        assert len(forecasts) == len(ticks)
+        for found in forecasts:
+            levels = np.array(list(found["quantiles"].values()))
+            assert levels.shape == (len(quantiles), 4)
+            assert np.isfinite(levels).all()
+            assert (np.diff(levels, axis=0) >= 0).all()
+            assert found["point"] == found["quantiles"]["0.5"]
+
+
+def test_a_series_that_never_moves_is_forecast_where_it_is():
+    ticks = [Tick("a", n, 1e6) for n in range(30)]
+    last = published(run(pipeline(), records_of(ticks)))[-1]
+    assert np.abs(np.array(last["point"]) - 1e6).max() < 1e6 * 0.01
