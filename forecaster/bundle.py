@@ -4,81 +4,24 @@ The manifest carries the weights' sha256 and its own; it is written last, so a f
 """
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from forecaster.config import Settings, format_duration
-from forecaster.errors import BundleError, ConfigError
-from forecaster.features import FeatureSettings
-from forecaster.network import Network, NetworkSettings
-
-MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
-MOST_BYTES = 1 << 30
-
-
-class Manifest(BaseModel):
-    """Everything about a model but its weights; `step_ms` is null for `step = "tick"`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format_version: Literal[1] = 1
-    name: str
-    version: str
-    kind: Literal["forecast"] = "forecast"
-    step_ms: int | None
-    bar: str | None
-    context_length: int
-    features: FeatureSettings
-    network: NetworkSettings
-    training: dict[str, Any]
-    weights_sha256: str = ""
-    manifest_sha256: str = ""
-
-    def digest(self) -> str:
-        """sha256 of all of the manifest but this digest itself."""
-        content = self.model_dump(mode="json", exclude={"manifest_sha256"})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-    def check_stream(self, settings: Settings) -> None:
-        """Raise `ConfigError` where the configuration asks for another stream or horizon than trained."""
-
-        def duration(step_ms: int | None) -> str:
-            return "tick" if step_ms is None else format_duration(step_ms)
-
-        wanted: dict[str, tuple[object, object]] = {
-            "stream.step": (duration(settings.stream.step), duration(self.step_ms)),
-            "stream.bar": (settings.stream.bar, self.bar),
-        }
-        stated = settings.model.model_fields_set
-        wanted |= {
-            f"model.{name}": (getattr(settings.model, name), made)
-            for name, made in (
-                ("horizon", self.network.horizon),
-                ("quantiles", self.network.quantiles),
-                ("context_length", self.context_length),
-            )
-            if name in stated
-        }
-        for setting, (asked, made) in wanted.items():
-            if asked != made:
-                raise ConfigError(
-                    f"{setting}: the configuration says {asked!r}, the bundle {settings.model.bundle} "
-                    f"was trained for {made!r}"
-                )
+from forecaster.errors import BundleError
+from forecaster.manifest import MANIFEST, WEIGHTS, Manifest, read_bundle
+from forecaster.network import Network
 
 
 def save_bundle(folder: Path, manifest: Manifest, network: Network) -> Manifest:
     """Write the bundle whole or not at all, replacing one that is there; returns the sealed manifest."""
-    weights = save({name: np.asarray(value) for name, value in named_weights(network).items()})
+    weights = save({name: value.numpy() for name, value in named_weights(network).items()})
     digest = hashlib.sha256(weights).hexdigest()
     sealed = manifest.model_copy(update={"weights_sha256": digest, "version": manifest.version or digest[:12]})
     sealed = sealed.model_copy(update={"manifest_sha256": sealed.digest()})
@@ -102,7 +45,11 @@ def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
         if folder.exists():
             old = fresh.with_name(fresh.name + "-old")
             folder.rename(old)
-            fresh.rename(folder)
+            try:
+                fresh.rename(folder)
+            except OSError:
+                old.rename(folder)
+                raise
             shutil.rmtree(old)
         else:
             fresh.rename(folder)
@@ -115,14 +62,11 @@ def load_bundle(folder: Path) -> tuple[Manifest, Network]:
 
     Raises `BundleError` with one line that names the file and the fault.
     """
-    manifest = _load_manifest(folder / MANIFEST)
+    manifest, content = read_bundle(folder)
     path = folder / WEIGHTS
-    content = _read(path)
-    if hashlib.sha256(content).hexdigest() != manifest.weights_sha256:
-        raise BundleError(f"{path}: truncated or altered: its sha256 is not the one in {MANIFEST}")
     try:
         arrays = load(content)
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, KeyError) as error:  # KeyError: a kind of number that NumPy has not
         raise BundleError(f"{path}: not a safetensors file: {error}") from error
     network = Network(manifest.network)
     weights = named_weights(network)
@@ -138,29 +82,6 @@ def load_bundle(folder: Path) -> tuple[Manifest, Network]:
             raise BundleError(f"{path}: array {name} holds a value that is not finite")
         variable.assign(array)
     return manifest, network
-
-
-def _load_manifest(path: Path) -> Manifest:
-    try:
-        manifest = Manifest.model_validate_json(_read(path))
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, fault["loc"])) or "content"
-        raise BundleError(f"{path}: {place}: {fault['msg']}") from None
-    if manifest.digest() != manifest.manifest_sha256:
-        raise BundleError(f"{path}: altered: its content does not match its manifest_sha256")
-    if manifest.network.inputs != len(manifest.features.input_names):
-        raise BundleError(f"{path}: network.inputs is not the number of inputs that its features give")
-    return manifest
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise BundleError(f"{path}: larger than {MOST_BYTES} bytes")
-        return path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def named_weights(network: Network) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from forecaster.logs import configure_logging
 
 if TYPE_CHECKING:
     from forecaster.kafka.client import Client
+    from forecaster.metrics import Metrics
+    from forecaster.pipeline import Pipeline
     from forecaster.recording import Recording
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported anywhere
@@ -110,15 +112,30 @@ def _run(options: argparse.Namespace) -> None:
 
         return KafkaPythonClient(settings, rebuild_span_ms, f"forecaster-{socket.gethostname()}")
 
-    run(settings, make_client, time.time)
+    run(settings, make_client, _pipeline, time.time)
+
+
+def _pipeline(settings: Settings, bundle: Path, metrics: "Metrics") -> "Pipeline":
+    """The line of the bundle's model, compiled and warm."""
+    from forecaster.bundle import load_bundle
+    from forecaster.logs import event
+    from forecaster.pipeline import Pipeline
+
+    manifest, network = load_bundle(bundle)
+    pipeline = Pipeline(settings, manifest, network, stage=lambda name: metrics.stage.labels(name).time())
+    pipeline.inference.engine.warm_up()
+    metrics.model.labels(manifest.name, manifest.version).set(1)
+    metrics.compiled_shapes.set(pipeline.inference.engine.compiled_shapes)
+    event("model_ready", model=f"{manifest.name}@{manifest.version}", bundle=str(bundle))
+    return pipeline
 
 
 def _check_config(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
     if settings.model.bundle is not None:
-        from forecaster.bundle import load_bundle
+        from forecaster.manifest import read_bundle
 
-        load_bundle(settings.model.bundle)[0].check_stream(settings)
+        read_bundle(settings.model.bundle)[0].check_stream(settings)
     for line in _toml_lines(settings.model_dump(mode="json")):
         print(line)
 

@@ -67,7 +67,7 @@ Duration = Annotated[int, BeforeValidator(parse_duration), PlainSerializer(forma
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 Level = Annotated[float, Field(gt=0, lt=1)]
 Quantiles = Annotated[tuple[Level, ...], AfterValidator(_ordered_quantiles)]
-FieldPath = Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)*$")]
+FieldPath = Annotated[str, Field(pattern=r'^[^."\\\x00-\x1f]+(\.[^."\\\x00-\x1f]+)*$')]
 
 
 class Section(BaseModel):

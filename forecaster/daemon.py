@@ -5,19 +5,23 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forecaster.bundle import load_bundle
 from forecaster.config import Settings
 from forecaster.errors import BrokerUnavailableError, ConfigError, RetryableError
 from forecaster.kafka.client import Client
 from forecaster.logs import event
+from forecaster.manifest import read_bundle
 from forecaster.metrics import Metrics
-from forecaster.pipeline import Output, Pipeline
 from forecaster.records import RecordBatch
 from forecaster.web.endpoints import Endpoints, Probe
+
+if TYPE_CHECKING:  # they import TensorFlow, for which the checks of a start need not wait
+    from forecaster.pipeline import Output, Pipeline
 
 POLL_MS = 200
 LAG_EVERY_S = 1.0
@@ -29,11 +33,12 @@ Clock = Callable[[], float]
 class Daemon:
     """One synchronous loop: poll, process, publish, commit. `clock` gives epoch seconds."""
 
-    def __init__(self, pipeline: Pipeline, client: Client, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, pipeline: "Pipeline", client: Client, metrics: Metrics, clock: Clock) -> None:
         self.pipeline, self.client, self.metrics, self._clock = pipeline, client, metrics, clock
         self.stopping = threading.Event()
         self.ready = False
         self.turned = clock()
+        self.forecasts = 0
         self._lag_shown = 0.0
 
     def loop(self) -> None:
@@ -78,7 +83,7 @@ class Daemon:
                 self.client.commit()
         self._count(records, output)
 
-    def _count(self, records: RecordBatch, output: Output) -> None:
+    def _count(self, records: RecordBatch, output: "Output") -> None:
         """Counts of a batch whose output the broker has acknowledged."""
         metrics, windows = self.metrics, self.pipeline.windows
         metrics.batch_size.observe(len(records))
@@ -88,6 +93,7 @@ class Daemon:
         for reason, count in output.dead_letters.items():
             metrics.dead_letters.labels(reason).inc(count)
         metrics.forecasts.inc(len(output.forecasts))
+        self.forecasts += len(output.forecasts)
         waited = self._clock() - output.forecasts.trigger_ms / 1000
         metrics.tick_to_forecast.observe(np.maximum(waited, 0.0))
         metrics.series.set(len(windows.slots))
@@ -106,58 +112,48 @@ class Daemon:
             event("broker_still_away", logging.WARNING, error=str(error))
 
 
-def build_pipeline(settings: Settings, metrics: Metrics) -> Pipeline:
-    """The pipeline of the configured bundle, compiled and warm."""
-    if settings.model.bundle is None:
-        raise ConfigError("model.bundle: not set: name the folder of a trained bundle")
-    manifest, network = load_bundle(settings.model.bundle)
-    manifest.check_stream(settings)
-    metrics.model.labels(manifest.name, manifest.version).set(1)
-    pipeline = Pipeline(settings, manifest, network, stage=lambda name: metrics.stage.labels(name).time())
-    pipeline.inference.engine.warm_up()
-    metrics.compiled_shapes.set(pipeline.inference.engine.compiled_shapes)
-    event("model_ready", model=f"{manifest.name}@{manifest.version}", bundle=str(settings.model.bundle))
-    return pipeline
-
-
-def rebuild_span_ms(settings: Settings, pipeline: Pipeline) -> int | None:
-    """How much input a start replays: `stream.rebuild_span`, or the longest span that any state has."""
-    if settings.stream.rebuild_span is not None:
-        return settings.stream.rebuild_span
-    if settings.stream.step is None:
-        return None
-    return int(max(pipeline.inference.features.settings.longest_span, pipeline.ready_after) * settings.stream.step)
-
-
-def run(settings: Settings, make_client: Callable[[int | None], Client], clock: Clock) -> None:
-    """Serve until a signal: build and warm the model, join the group, loop, drain."""
-    if settings.delivery == "exactly_once":
-        raise ConfigError('delivery: "exactly_once" is not available yet: set "at_least_once"')
+def run(
+    settings: Settings,
+    make_client: Callable[[int | None], Client],
+    make_pipeline: Callable[[Settings, Path, Metrics], "Pipeline"],
+    clock: Clock,
+) -> None:
+    """Serve until a signal: check, connect, build and warm the model, loop, drain."""
+    bundle = check(settings)
+    span_ms = settings.stream.rebuild_span or read_bundle(bundle)[0].rebuild_span_ms()
     metrics = Metrics()
-    state: dict[str, Daemon] = {}
+    daemons: list[Daemon] = []
     longest_turn_s = 2 * settings.kafka.delivery_timeout / 1000 + 60
-
-    def alive() -> bool:
-        return not state or clock() - state["daemon"].turned < longest_turn_s
-
     probes: dict[str, Probe] = {
-        "/startupz": lambda: bool(state),
-        "/readyz": lambda: bool(state) and state["daemon"].ready,
-        "/livez": alive,
+        "/startupz": lambda: bool(daemons),
+        "/readyz": lambda: any(daemon.ready for daemon in daemons),
+        "/livez": lambda: all(clock() - daemon.turned < longest_turn_s for daemon in daemons),
     }
+    client = make_client(span_ms)
     with Endpoints(settings.metrics.host, settings.metrics.port, metrics.registry, probes) as endpoints:
         event("starting", metrics_port=endpoints.port, delivery=settings.delivery, emit=settings.emit)
-        pipeline = build_pipeline(settings, metrics)
-        daemon = Daemon(pipeline, make_client(rebuild_span_ms(settings, pipeline)), metrics, clock)
-        _stop_on_signals(daemon, settings.kafka.shutdown_timeout / 1000)
         try:
-            daemon.client.start()
-            state["daemon"] = daemon
+            client.start()
+            pipeline = make_pipeline(settings, bundle, metrics)
+            daemon = Daemon(pipeline, client, metrics, clock)
+            _stop_on_signals(daemon, settings.kafka.shutdown_timeout / 1000)
+            daemons.append(daemon)
             event("running", input=settings.topics.input, output=settings.topics.output)
             daemon.loop()
         finally:
-            daemon.client.close()
-        event("stopped", forecasts=int(metrics.forecasts._value.get()))  # noqa: SLF001
+            client.close()
+        event("stopped", forecasts=daemon.forecasts)
+
+
+def check(settings: Settings) -> Path:
+    """The folder of the bundle; raises for what can be known to be wrong before anything is started."""
+    if settings.delivery == "exactly_once":
+        raise ConfigError('delivery: "exactly_once" is not available yet: set "at_least_once"')
+    if settings.model.bundle is None:
+        raise ConfigError("model.bundle: not set: name the folder of a trained bundle")
+    manifest, _ = read_bundle(settings.model.bundle)
+    manifest.check_stream(settings)
+    return settings.model.bundle
 
 
 def _stop_on_signals(daemon: Daemon, grace_s: float) -> None:

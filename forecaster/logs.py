@@ -38,3 +38,4 @@ def configure_logging() -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     log.setLevel(logging.INFO)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each shape of the ladder

@@ -10,21 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from forecaster.manifest import NetworkSettings
 
 Tensor = Any
-
-
-class NetworkSettings(BaseModel):
-    """Shape of the network. `quantiles` ascend and contain 0.5."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    inputs: PositiveInt
-    units: tuple[PositiveInt, ...] = Field(min_length=1)
-    horizon: PositiveInt
-    quantiles: tuple[float, ...] = Field(min_length=1)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
 class Network(keras.Model):  # type: ignore[misc]  # keras ships no types

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from forecaster.bundle import Manifest
 from forecaster.config import Settings
 from forecaster.event_time import ACCEPTED, DUPLICATE, LATE
 from forecaster.formats.forecast_json import ForecastEncoder, Forecasts
 from forecaster.formats.json_ticks import JsonTickDecoder
 from forecaster.inference import Emitted, Inference, Stage, no_stage
+from forecaster.manifest import Manifest
 from forecaster.network import Network
 from forecaster.records import Bool, Fault, Int, Message, RecordBatch, TickBatch
 from forecaster.windows import Block, Windows
@@ -50,7 +50,7 @@ class Pipeline:
             settings.topics.input,
             settings.topics.output,
         )
-        self.ready_after = max(manifest.context_length, *manifest.features.seasons, 1)
+        self._ready_after = manifest.ready_after
 
     def process(self, records: RecordBatch) -> Output:
         """Take one poll batch through the line. The state moves on; the caller publishes the messages."""
@@ -124,7 +124,7 @@ class Pipeline:
             origin_ms=self.windows.grid.origin_ms(block.index[emitted.row]),
             quantiles=emitted.quantiles,
             scale=emitted.scale,
-            ready=emitted.seen >= self.ready_after,
+            ready=emitted.seen >= self._ready_after,
             trigger_ms=records.timestamp_ms[record],
             partition=records.partition[record],
             offset=records.offset[record],

@@ -8,6 +8,7 @@ import csv
 import gzip
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -133,21 +134,22 @@ def _pick(path: Path, header: list[str], name: str | None, fallbacks: tuple[str,
 def _times(path: Path, name: str, texts: Sequence[str], settings: InputSettings) -> Int:
     try:
         numbers = np.array(texts, dtype=np.float64)
+        if np.isfinite(numbers).all():
+            return np.rint(numbers / UNIT_PER_MS[settings.time_unit]).astype(np.int64)
     except ValueError:
-        return np.fromiter(_iso_times(path, name, texts), np.int64, len(texts))
-    if not np.isfinite(numbers).all():
-        raise ConfigError(f"{path}: row {int(np.argmin(np.isfinite(numbers))) + 2}: no time in column {name!r}")
-    return np.rint(numbers / UNIT_PER_MS[settings.time_unit]).astype(np.int64)
+        pass  # ISO times, or a mistake that the reading one by one will name
+    one_by_one = (_time(path, name, number, text, settings) for number, text in enumerate(texts, 2))
+    return np.fromiter(one_by_one, np.int64, len(texts))
 
 
-def _iso_times(path: Path, name: str, texts: Sequence[str]) -> Iterator[int]:
-    for number, text in enumerate(texts, 2):
-        try:
-            time = datetime.fromisoformat(text)
-        except ValueError:
-            raise ConfigError(f"{path}: row {number}: {text[:40]!r} in column {name!r} is no time") from None
-        zoned = time if time.tzinfo else time.replace(tzinfo=UTC)
-        yield round(zoned.timestamp() * 1000)
+def _time(path: Path, name: str, number: int, text: str, settings: InputSettings) -> int:
+    with suppress(ValueError, OverflowError):
+        return round(float(text) / UNIT_PER_MS[settings.time_unit])
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{path}: row {number}: {text[:40]!r} in column {name!r} is no time") from None
+    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _values(path: Path, name: str, texts: Sequence[str]) -> Float:

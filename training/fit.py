@@ -9,12 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from forecaster.bundle import Manifest, named_weights
+from forecaster.bundle import named_weights
 from forecaster.config import Settings
 from forecaster.engine import ROUNDS_LADDER, SERIES_LADDER, Engine
 from forecaster.errors import ConfigError
 from forecaster.features import FeatureSettings
-from forecaster.network import Network, NetworkSettings
+from forecaster.manifest import Manifest, NetworkSettings
+from forecaster.network import Network
 from forecaster.recording import Recording
 from training.data import Examples, Sequences, Split, origins_between, sequences, split_by_time
 
@@ -150,7 +151,7 @@ def _fit(
         now = Progress(epoch, training.epochs, float(np.mean(losses)), loss, validate.baseline_loss, better)
         report(now)
         if better:
-            best, kept = now, {name: np.array(weight) for name, weight in named_weights(network).items()}
+            best, kept = now, {name: np.copy(weight.numpy()) for name, weight in named_weights(network).items()}
         elif best is not None and epoch - best.epoch >= training.patience:
             break
     if best is None or not np.isfinite(best.validation_loss):

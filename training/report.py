@@ -6,10 +6,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from forecaster.bundle import Manifest, load_bundle, save_bundle
+from forecaster.bundle import load_bundle, save_bundle
 from forecaster.config import Settings, format_duration
 from forecaster.errors import ConfigError
 from forecaster.formats.forecast_json import Forecasts
+from forecaster.manifest import Manifest
 from forecaster.pipeline import Pipeline
 from forecaster.recording import Recording
 from forecaster.replay import replay

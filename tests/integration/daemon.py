@@ -92,7 +92,7 @@ class Daemon:
         except OSError:
             return False
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """The sum of the samples of `name` whose labels include `labels`."""
         total = 0.0
         for line in self.get("/metrics").splitlines():
@@ -111,5 +111,3 @@ class Daemon:
         """SIGTERM, and the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=60)
-
-

@@ -1,0 +1,130 @@
+"""The files of a model bundle, read and checked without TensorFlow, and the manifest's content."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from forecaster.config import Quantiles, Settings, format_duration
+from forecaster.errors import BundleError, ConfigError
+from forecaster.features import FeatureSettings
+
+MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
+MOST_BYTES = 1 << 30
+
+
+class NetworkSettings(BaseModel):
+    """Shape of the network. `quantiles` ascend and contain 0.5."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    inputs: PositiveInt
+    units: tuple[PositiveInt, ...] = Field(min_length=1)
+    horizon: PositiveInt
+    quantiles: Quantiles
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class Manifest(BaseModel):
+    """Everything about a model but its weights; `step_ms` is null for `step = "tick"`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    name: str
+    version: str
+    kind: Literal["forecast"] = "forecast"
+    step_ms: PositiveInt | None
+    bar: str | None
+    context_length: PositiveInt
+    features: FeatureSettings
+    network: NetworkSettings
+    training: dict[str, Any]
+    weights_sha256: str = ""
+    manifest_sha256: str = ""
+
+    @model_validator(mode="after")
+    def _seasons_need_a_grid(self) -> "Manifest":
+        if self.step_ms is None and self.features.seasons:
+            raise ValueError("features.seasons needs a step with a duration")
+        return self
+
+    @property
+    def ready_after(self) -> int:
+        """Values that a series must have had until its forecasts are no longer those of a warming one."""
+        return max(self.context_length, *self.features.seasons, 1)
+
+    def rebuild_span_ms(self) -> int | None:
+        """Event time after which nothing older matters to any state; None where steps have no length."""
+        if self.step_ms is None:
+            return None
+        return int(max(self.features.longest_span, self.ready_after) * self.step_ms)
+
+    def digest(self) -> str:
+        """sha256 of all of the manifest but this digest itself, as a file gives it back: NaN is null."""
+        content = json.loads(self.model_dump_json(exclude={"manifest_sha256"}))
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def check_stream(self, settings: Settings) -> None:
+        """Raise `ConfigError` where the configuration asks for another stream or horizon than trained."""
+
+        def duration(step_ms: int | None) -> str:
+            return "tick" if step_ms is None else format_duration(step_ms)
+
+        wanted: dict[str, tuple[object, object]] = {
+            "stream.step": (duration(settings.stream.step), duration(self.step_ms)),
+            "stream.bar": (settings.stream.bar, self.bar),
+        }
+        stated = settings.model.model_fields_set
+        wanted |= {
+            f"model.{name}": (getattr(settings.model, name), made)
+            for name, made in (
+                ("horizon", self.network.horizon),
+                ("quantiles", self.network.quantiles),
+                ("context_length", self.context_length),
+            )
+            if name in stated
+        }
+        for setting, (asked, made) in wanted.items():
+            if asked != made:
+                raise ConfigError(
+                    f"{setting}: the configuration says {asked!r}, the bundle {settings.model.bundle} "
+                    f"was trained for {made!r}"
+                )
+
+
+def read_bundle(folder: Path) -> tuple[Manifest, bytes]:
+    """The manifest and the bytes of the weights in `folder`, each as its checksum says.
+
+    Raises `BundleError` with one line that names the file and the fault.
+    """
+    manifest, path = _load_manifest(folder / MANIFEST), folder / WEIGHTS
+    weights = _read(path)
+    if hashlib.sha256(weights).hexdigest() != manifest.weights_sha256:
+        raise BundleError(f"{path}: truncated or altered: its sha256 is not the one in {MANIFEST}")
+    return manifest, weights
+
+
+def _load_manifest(path: Path) -> Manifest:
+    try:
+        manifest = Manifest.model_validate_json(_read(path))
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, fault["loc"])) or "content"
+        raise BundleError(f"{path}: {place}: {fault['msg']}") from None
+    if manifest.digest() != manifest.manifest_sha256:
+        raise BundleError(f"{path}: altered: its content does not match its manifest_sha256")
+    if manifest.network.inputs != len(manifest.features.input_names):
+        raise BundleError(f"{path}: network.inputs is not the number of inputs that its features give")
+    return manifest
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise BundleError(f"{path}: larger than {MOST_BYTES} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror}") from error

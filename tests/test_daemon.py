@@ -1,0 +1,164 @@
+"""The loop over an in-memory broker: what is counted, what is committed, and what a failure does."""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+
+import builders
+import pytest
+from prometheus_client import CollectorRegistry
+
+from forecaster.daemon import Daemon
+from forecaster.errors import BrokerUnavailableError, ConfigError
+from forecaster.metrics import Metrics
+from forecaster.records import Message, RecordBatch
+from forecaster.testing import FakeClock, MemoryBroker, MemoryClient
+from forecaster.web.endpoints import Endpoints
+
+START = builders.START_MS
+
+
+class Until(MemoryClient):
+    """Stops the daemon once everything has been polled and committed."""
+
+    daemon: Daemon
+
+    def poll(self, timeout_ms: int) -> RecordBatch:
+        records = super().poll(timeout_ms)
+        if not len(records) and self.broker.available and not self._stale and not self._dropped:
+            self.daemon.stopping.set()
+        return records
+
+
+def tick(series: str, step: int, value: float = 1.0) -> Message:
+    text = json.dumps({"series": series, "ts": START + 1000 * step, "value": value})
+    return Message("ticks", series.encode(), text.encode())
+
+
+def start(broker: MemoryBroker, clock: FakeClock) -> Daemon:
+    line = builders.pipeline()
+    client = Until(line.settings, None, "test", broker=broker)
+    daemon = client.daemon = Daemon(line, client, Metrics(), clock)
+    daemon.stopping.wait = lambda _=None: daemon.stopping.is_set()  # type: ignore[method-assign]  # no waiting
+    client.start()
+    return daemon
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    made = MemoryBroker(FakeClock(START / 1000))
+    made.create_topic("ticks", 2)
+    return made
+
+
+def forecasts(broker: MemoryBroker) -> list[tuple[str, int]]:
+    bodies = [json.loads(record.value) for record in broker.records("forecasts")]
+    return [(body["series"], (body["origin"] - START) // 1000) for body in bodies]
+
+
+def test_every_tick_is_forecast_once_and_committed_behind(broker: MemoryBroker) -> None:
+    for step in range(5):
+        for series in ("a", "b"):
+            broker.append(tick(series, step))
+    daemon = start(broker, FakeClock(START / 1000 + 9))
+    daemon.loop()
+    assert sorted(forecasts(broker)) == [(series, step) for series in "ab" for step in range(5)]
+    committed = sum(offset for (_, topic, _), offset in broker.committed.items() if topic == "ticks")
+    assert committed == 10
+    registry = daemon.metrics.registry
+    assert registry.get_sample_value("forecaster_ticks_total", {"outcome": "forecast"}) == 10
+    assert registry.get_sample_value("forecaster_forecasts_total") == 10
+    assert registry.get_sample_value("forecaster_tick_to_forecast_seconds_count") == 10
+    assert registry.get_sample_value("forecaster_series") == 2
+
+
+@pytest.mark.parametrize("operation", ["publish", "commit"])
+def test_a_failure_gives_the_state_up_and_goes_on_from_the_commit(broker: MemoryBroker, operation) -> None:
+    for step in range(6):
+        broker.append(tick("a", step))
+    daemon = start(broker, FakeClock(START / 1000))
+    daemon.client.fail_next(operation)
+    daemon.loop()
+    published = forecasts(broker)
+    repeats = 2 if operation == "commit" else 1  # at least once: what was published before the commit failed is again
+    assert sorted(published) == sorted([("a", step) for step in range(6)] * repeats)
+    assert daemon.metrics.registry.get_sample_value("forecaster_broker_failures_total") == 1
+    assert daemon.metrics.registry.get_sample_value("forecaster_ticks_total", {"outcome": "forecast"}) == 6
+
+
+def test_a_restart_replays_in_silence_and_goes_on_with_the_same_forecasts(broker: MemoryBroker) -> None:
+    undisturbed = MemoryBroker(FakeClock(START / 1000))
+    undisturbed.create_topic("ticks", 2)
+    for step in range(20):
+        for target in (broker, undisturbed):
+            target.append(tick("a", step, value=step % 7))
+        if step == 9:
+            first = start(broker, FakeClock(START / 1000))
+            first.loop()
+            first.client.close()
+    second = start(broker, FakeClock(START / 1000))
+    second.loop()
+    start(undisturbed, FakeClock(START / 1000)).loop()
+    left, right = (
+        [json.loads(record.value) | {"scale": 1.0} for record in one.records("forecasts")]
+        for one in (broker, undisturbed)
+    )
+    builders.assert_equal(left, right)
+    assert second.metrics.registry.get_sample_value("forecaster_replayed_records_total") == 10
+    assert second.metrics.registry.get_sample_value("forecaster_ticks_total", {"outcome": "forecast"}) == 10
+
+
+def test_a_partition_that_leaves_takes_its_series_along(broker: MemoryBroker) -> None:
+    for number in range(2):
+        broker.append(tick(f"s{number}", 0), partition=number)
+    daemon = start(broker, FakeClock(START / 1000))
+    daemon.loop()
+    assert len(daemon.pipeline.windows.slots) == 2
+    daemon.client.revoke([1])
+    daemon.stopping.clear()
+    daemon.loop()
+    assert daemon.pipeline.windows.slots.names[0] == "s0"
+    assert len(daemon.pipeline.windows.slots) == 1
+
+
+def test_a_stop_while_the_output_cannot_be_flushed_says_so(broker: MemoryBroker) -> None:
+    broker.append(tick("a", 0))
+    daemon = start(broker, FakeClock(START / 1000))
+    publish = daemon.client.publish
+
+    def stopped(messages) -> None:
+        daemon.stopping.set()
+        daemon.client.fail_next("publish")
+        publish(messages)
+
+    daemon.client.publish = stopped
+    with pytest.raises(BrokerUnavailableError, match="not flushed"):
+        daemon.loop()
+    assert ("forecaster", "ticks", 0) not in {k for k, v in broker.committed.items() if v}
+
+
+def test_probes_answer_by_their_function_and_anything_else_is_not_found() -> None:
+    good = threading.Event()
+    with Endpoints("127.0.0.1", 0, CollectorRegistry(), {"/readyz": good.is_set}) as endpoints:
+
+        def status(path: str) -> int:
+            try:
+                return urllib.request.urlopen(f"http://127.0.0.1:{endpoints.port}{path}", timeout=5).status
+            except urllib.error.HTTPError as error:
+                error.close()
+                return error.code
+
+        assert status("/readyz") == 503
+        good.set()
+        assert status("/readyz") == 200
+        assert status("/metrics") == 200
+        assert status("/etc/passwd") == 404
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with (
+        Endpoints("127.0.0.1", 0, CollectorRegistry(), {}) as endpoints,
+        pytest.raises(ConfigError, match=r"metrics\.port"),
+    ):
+        Endpoints("127.0.0.1", endpoints.port, CollectorRegistry(), {})
