@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from forecaster import __version__
-from forecaster.config import Settings, load_settings
+from forecaster.config import Settings, format_duration, load_settings
 from forecaster.errors import ForecasterError
 from forecaster.logs import configure_logging
 
@@ -198,5 +198,12 @@ def _produce(options: argparse.Namespace) -> None:
 
 def _demo(options: argparse.Namespace) -> None:
     from forecaster.demo import run_demo
+    from training.data import sequences
+    from training.evaluate import Scorer
 
-    run_demo(None if options.forever else options.seconds)
+    def make_scorer(ticks: "Recording", settings: Settings) -> Scorer:
+        model, step_ms = settings.model, settings.stream.step or 1
+        seasons = {f"seasonal naive {format_duration(season)}": season // step_ms for season in model.seasons}
+        return Scorer(sequences(ticks, settings), model.horizon, model.quantiles, seasons, regular=True)
+
+    run_demo(None if options.forever else options.seconds, make_scorer)
