@@ -21,11 +21,17 @@ from pathlib import Path
 
 import numpy as np
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from integration.helpers import create_topics, produce, read_topic, unique, wait_until  # noqa: E402
 from integration.kafka_broker import KafkaBroker, free_port  # noqa: E402
+
+from forecaster.bundle import save_bundle  # noqa: E402
+from forecaster.features import FeatureSettings  # noqa: E402
+from forecaster.manifest import Manifest, NetworkSettings  # noqa: E402
+from forecaster.network import Network  # noqa: E402
 
 SERIES, HORIZON, CONTEXT, UNITS = 10_000, 16, 64, 64
 PARTITIONS = 4
@@ -33,10 +39,6 @@ PARTITIONS = 4
 
 def make_bundle(folder: Path) -> None:
     """One carried GRU of 64 units, horizon 16, 3 quantiles; its weights do not change its speed."""
-    from forecaster.bundle import Manifest, save_bundle
-    from forecaster.features import FeatureSettings
-    from forecaster.network import Network, NetworkSettings
-
     features = FeatureSettings.derive((), CONTEXT)
     shape = NetworkSettings(
         inputs=len(features.input_names), units=(UNITS,), horizon=HORIZON, quantiles=(0.1, 0.5, 0.9)
@@ -105,9 +107,11 @@ def main() -> None:
     print(f"{'':28}{'median':>12}{'all':>40}")
     for label in ("echo", "forecaster"):
         rates = figures[label]
-        print(f"{label + ', records a second':28}{statistics.median(rates):12,.0f}{', '.join(f'{r:,.0f}' for r in rates):>40}")
+        every = ", ".join(f"{rate:,.0f}" for rate in rates)
+        print(f"{label + ', records a second':28}{statistics.median(rates):12,.0f}{every:>40}")
     ratio = statistics.median(figures["forecaster"]) / statistics.median(figures["echo"])
-    print(f"forecaster / echo: {ratio:.2f}   ({SERIES} series, horizon {HORIZON}, 3 quantiles, {figures['bytes']:.0f} bytes each)")
+    setting = f"{SERIES} series, horizon {HORIZON}, 3 quantiles, {figures['bytes']:.0f} bytes each"
+    print(f"forecaster / echo: {ratio:.2f}   ({setting})")
     summary = {
         "benchmark": "throughput", "client": "kafka-python", "delivery": "at_least_once", "emit": "every",
         "ticks": options.ticks, "series": SERIES, "horizon": HORIZON, "forecast_bytes": round(figures["bytes"]),

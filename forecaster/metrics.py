@@ -82,6 +82,7 @@ class Metrics:
             ["topic", "partition"],
             registry=registry,
         )
+        self._lag_of: set[int] = set()
         self.model = Gauge("forecaster_model_info", "The model that is served.", ["name", "version"], registry=registry)
         self.checkpoint = Histogram(
             "forecaster_checkpoint_seconds", "Time to copy one checkpoint.", buckets=SECONDS, registry=registry
@@ -114,9 +115,11 @@ class Metrics:
         )
 
     def show_lag(self, topic: str, lag: Mapping[int, Lag]) -> None:
-        """Replace the lag of every partition, so that one that has left disappears."""
-        self.lag_records.clear()
-        self.lag_seconds.clear()
+        """Show the lag of the partitions in `lag`; one that has left disappears."""
         for partition, (records, seconds) in lag.items():
             self.lag_records.labels(topic, str(partition)).set(records)
             self.lag_seconds.labels(topic, str(partition)).set(seconds)
+        for partition in self._lag_of - lag.keys():
+            self.lag_records.remove(topic, str(partition))
+            self.lag_seconds.remove(topic, str(partition))
+        self._lag_of = set(lag)
