@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from forecaster.bundle import Manifest, named_weights
+from forecaster.bundle import named_weights
 from forecaster.config import Settings
 from forecaster.engine import Engine
 from forecaster.features import FeatureSettings
-from forecaster.network import Network, NetworkSettings
+from forecaster.manifest import Manifest, NetworkSettings
+from forecaster.network import Network
 from forecaster.pipeline import Output, Pipeline
 from forecaster.records import Headers, RecordBatch
 
@@ -47,7 +48,7 @@ class Tick(NamedTuple):
 
 def network(
     *,
-    units: tuple[int, ...] = (6,),
+    units: tuple[int, ...] = (6, 5),
     horizon: int = 3,
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9),
     features: FeatureSettings = FEATURES,

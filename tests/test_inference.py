@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 
-import keras
 import numpy as np
 import pytest
 from builders import CONTEXT, FEATURES, FLAT, Tick, compiled, network, pipeline, published, randomise, records_of, run
@@ -33,7 +32,7 @@ def one_pass(made, values, begin, features=FEATURES):
     state = Features(features)
     state.grow(1)
     step = state.advance(np.zeros(1, np.int64), np.array([begin]), np.array([values]))
-    scaled = keras.ops.convert_to_numpy(made(step.inputs()))[0].astype(np.float64)
+    scaled = made.predict_on_batch(step.inputs())[0].astype(np.float64)
     rounds = np.arange(len(values))
     baseline = step.baseline(np.zeros(len(values), np.int64), rounds, made.settings.horizon)
     return baseline[..., None] + step.safe_scale()[0][:, None, None] * scaled
@@ -42,7 +41,7 @@ def one_pass(made, values, begin, features=FEATURES):
 @given(st.lists(st.integers(1, 23), max_size=6), st.integers(0, 2**16))
 @settings(max_examples=10, deadline=None)
 def test_polls_cut_anywhere_forecast_as_one_pass_over_the_sequence(cuts, seed):
-    made = network(units=(6, 5))
+    made = network()
     values = np.random.default_rng(seed).normal(0, 1, 24)
     expected = one_pass(made, values, 7)
     windows, inference = fresh(made)
@@ -55,7 +54,7 @@ def test_polls_cut_anywhere_forecast_as_one_pass_over_the_sequence(cuts, seed):
 
 
 def test_filled_steps_are_seen_by_the_network_as_missing():
-    made = network(units=(6, 5))
+    made = network()
     windows, inference = fresh(made)
     block, emitted = forecast(windows, inference, ["a"] * 4, [3, 4, 8, 9], [1.0, 2.0, 3.0, 4.0])
     assert block.trigger.tolist() == [0, 1, -1, -1, -1, 2, 3]
@@ -65,7 +64,7 @@ def test_filled_steps_are_seen_by_the_network_as_missing():
 
 
 def test_a_series_that_starts_anew_twice_in_one_block_remembers_nothing():
-    made = network(units=(6, 5))
+    made = network()
     windows, inference = fresh(made)
     steps = [0, 1, 2, 50, 51, 90]
     _, emitted = forecast(windows, inference, ["a"] * 6, steps, [9.0, -9.0, 5.0, 1.0, 2.0, 3.0])
@@ -75,7 +74,7 @@ def test_a_series_that_starts_anew_twice_in_one_block_remembers_nothing():
 
 
 def test_only_the_rows_asked_for_are_forecast_and_the_state_moves_all_the_same():
-    made = network(units=(6, 5))
+    made = network()
     windows, inference = fresh(made)
     _, block = windows.admit(np.zeros(4, np.int64), ["a"] * 4, np.arange(4) * 1_000, np.arange(4.0))
     emitted = inference.run(block, np.array([False, True, False, False]))
@@ -95,7 +94,7 @@ WILD = [(1e6, 0.01), (0.0, 1e-9), (1e-9, 1e-12), (1e30, 1e27), (-1e30, 1e30), (0
 
 @pytest.mark.parametrize("quantiles", [(0.5,), (0.1, 0.5, 0.9), (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)])
 def test_quantiles_never_cross_in_what_is_published_whatever_weights_and_scales(quantiles):
-    made = network(quantiles=quantiles, features=FLAT, seed=len(quantiles), horizon=4)
+    made = network(units=(3,), quantiles=quantiles, features=FLAT, seed=len(quantiles), horizon=4)
     draw = np.random.default_rng(4)
     for seed, spread in enumerate((0.01, 0.5, 20.0)):
         randomise(made, seed, spread)

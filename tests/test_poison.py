@@ -213,7 +213,7 @@ def processed():
     corpus = Corpus(20_261_121)
     records = [corpus.record(offset) for offset in range(10_000)]
     setup = Settings(stream={"step": "1s", "allowed_lateness": "1s", "max_future": "1h", "late_restart": 5})
-    line = pipeline(setup, network(features=FLAT, horizon=2), features=FLAT)
+    line = pipeline(setup, network(features=FLAT), features=FLAT)
     draw = random.Random(1)
     cuts = [draw.randrange(10_000) for _ in range(12)]
     return line, [(poll, line.decoder.decode(poll), line.process(poll)) for poll in polls(records, cuts)]
