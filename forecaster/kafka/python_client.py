@@ -17,6 +17,7 @@ from forecaster.config import Settings
 from forecaster.errors import ConfigError
 from forecaster.kafka.client import Lag
 from forecaster.kafka.python_connect import check_topics, connection_options, one_line, routed, unavailable
+from forecaster.kafka.python_headers import read_any_header
 from forecaster.kafka.python_publisher import Publisher
 from forecaster.kafka.python_restore import Policy, Start, find_starts
 from forecaster.records import Headers, Message, RecordBatch
@@ -94,6 +95,7 @@ class KafkaPythonClient:
         """Implement `Client.start`; joining the group goes on inside `poll`."""
         for name, level in CHATTER.items():
             logging.getLogger(name).setLevel(level)
+        read_any_header()
         deadline = time.monotonic() + self._kafka.startup_timeout / 1_000
         check_topics(self._settings, self._options["client_id"], deadline)
         left_ms = max(1, int((deadline - time.monotonic()) * 1_000))

@@ -82,6 +82,24 @@ def test_null_values_keys_and_headers_arrive_as_they_were_sent(rig: Rig) -> None
     assert batch.timestamp_ms.tolist() == [123_456_789, 123_456_790]
 
 
+def test_a_header_whose_key_is_no_utf8_does_not_stop_its_partition(kafka_rig: KafkaRig) -> None:
+    class Latin1(str):
+        __slots__ = ()
+
+        def encode(self, *_: object) -> bytes:
+            return super().encode("latin-1")
+
+    kafka_rig.send([b"before"])
+    kafka_rig.send([b"with"], headers=[(Latin1("gr\xfc\xdfe"), b"1"), ("plain", b"2")])
+    kafka_rig.send([b"behind"], headers=[("plain", b"3")])
+    reader = started(kafka_rig.client()).until(3)
+    assert reader.values() == [b"before", b"with", b"behind"]
+    assert [list(headers) for headers in reader.headers[1:]] == [
+        [("gr\\xfc\\xdfe", b"1"), ("plain", b"2")],
+        [("plain", b"3")],
+    ]
+
+
 def test_a_restart_goes_on_behind_the_commit(rig: Rig) -> None:
     rig.send(numbered(0, 10))
     run_once(rig, 10)
