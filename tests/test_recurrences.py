@@ -20,8 +20,8 @@ def test_running_max_is_the_largest_so_far_in_each_segment(rows):
 
 
 @given(
-    st.lists(st.integers(-20, 20), max_size=40),
-    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(-25, 25)), max_size=10),
+    st.lists(st.integers(-4, 4), min_size=1, max_size=12),
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(-5, 5)), min_size=1, max_size=10),
 )
 @settings(**FAST)
 def test_first_at_least_finds_what_a_search_by_hand_finds(values, questions):
