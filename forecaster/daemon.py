@@ -65,8 +65,8 @@ class Daemon:
     def _turn(self) -> None:
         records = self.client.poll(POLL_MS)
         for partition in self.client.dropped():
-            self.pipeline.drop(partition)
-            event("partition_dropped", partition=partition, series=len(self.pipeline.windows.slots))
+            if series := self.pipeline.drop(partition):
+                event("partition_dropped", partition=partition, series=series)
         if len(records):
             self._batch(records)
         self.ready = self.client.joined()

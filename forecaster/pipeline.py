@@ -150,6 +150,8 @@ class Pipeline:
             output.dead_letters[fault.reason] += 1
         return messages
 
-    def drop(self, partition: int) -> None:
-        """Forget every series of `partition`: another member owns it, or it is about to be restored."""
-        self.inference.forget(self.windows.drop(partition))
+    def drop(self, partition: int) -> int:
+        """Forget every series of `partition` (another member owns it, or it will be restored); how many."""
+        slots = self.windows.drop(partition)
+        self.inference.forget(slots)
+        return len(slots)
