@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
+from itertools import compress
 
 import numpy as np
 from rich.console import Console
@@ -13,6 +15,7 @@ from forecaster.demo.summary import Scorer
 from forecaster.demo.telemetry import Rate, Scrape, percentile, since
 from forecaster.demo.view import Frame, SeriesView, plain_line
 from forecaster.formats.forecast_json import Forecasts
+from forecaster.records import Bool
 
 SHOWN = 96  # values before the origin
 LINE_SECONDS = 5.0  # between lines where there is no terminal
@@ -31,6 +34,8 @@ class Show:
         self._newest: dict[str, SeriesView] = {}
         self._before = Scrape(0.0, 0.0, ())
         self._rate = Rate()
+        thousands = weeks.values / 1_000
+        self._scale = float(np.floor(thousands.min())) * 1_000, float(np.ceil(thousands.max())) * 1_000
         self._start = 0.0
         self.unseen = 0
 
@@ -43,9 +48,7 @@ class Show:
         """Note forecasts that were read back."""
         weeks = self._weeks
         unseen_ms = weeks.start_ms + weeks.unseen_from * STEP_MS
-        recorded = forecasts.origin_ms < weeks.end_ms  # what comes again later has been seen
-        if recorded.all():
-            self._scorer.add(forecasts, unseen_ms)
+        self._scorer.add(_where(forecasts, forecasts.origin_ms < weeks.end_ms), unseen_ms)  # not what comes again
         self.unseen += int((forecasts.origin_ms >= unseen_ms).sum())
         names = np.array(forecasts.series)
         for name in dict.fromkeys(forecasts.series):
@@ -74,7 +77,7 @@ class Show:
             p50_s=percentile(latency, 0.5),
             p99_s=percentile(latency, 0.99),
             forecasts=forecasts,
-            scale=(float(self._weeks.values.min()), float(self._weeks.values.max())),
+            scale=self._scale,
             metrics=metrics,
             kafka=kafka,
             topics=topics,
@@ -82,6 +85,11 @@ class Show:
             coverage=scores[0].coverage if scores else None,
             series=tuple(self._newest[name] for name in self._weeks.names if name in self._newest),
         )
+
+
+def _where(forecasts: Forecasts, keep: Bool) -> Forecasts:
+    arrays = {column.name: getattr(forecasts, column.name)[keep] for column in fields(forecasts)[1:]}
+    return Forecasts(list(compress(forecasts.series, keep.tolist())), **arrays)
 
 
 class Screen:
@@ -103,7 +111,7 @@ class Screen:
 @contextmanager
 def screen(console: Console) -> Iterator[Screen]:
     """The terminal for the length of the block, if there is one."""
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         yield Screen(console, None)
         return
     with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:

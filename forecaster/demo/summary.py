@@ -44,8 +44,8 @@ def print_summary(console: Console, frame: Frame, scorer: Scorer, streamed: int)
     console.print()
     console.print(
         f"[bold]{frame.forecasts:,} forecasts[/bold] read from the output topic, {streamed:,} of them of the unseen "
-        f"week, streamed in {frame.elapsed_s:.0f} s; "
-        f"tick to forecast [bold]p50 {seconds(frame.p50_s)}, p99 {seconds(frame.p99_s)}[/bold]",
+        f"week, streamed in {frame.elapsed_s:.0f} s.\n"
+        f"Tick to forecast in that week: [bold]p50 {seconds(frame.p50_s)}, p99 {seconds(frame.p99_s)}[/bold].",
         soft_wrap=True,
     )
     scores = scorer.scores()
@@ -54,7 +54,7 @@ def print_summary(console: Console, frame: Frame, scorer: Scorer, streamed: int)
         return
     console.print(
         f"Scored on the unseen week: {scorer.origins:,} forecasts, {scorer.pairs:,} values ahead of them, "
-        "the same for every row",
+        "the same for every row:",
         soft_wrap=True,
     )
     console.print(_table(scores, frame))

@@ -71,7 +71,7 @@ def percentile(buckets: Buckets, share: float) -> float | None:
 
 
 class Rate:
-    """How fast a counter grows, over the last `RATE_SECONDS`."""
+    """How fast a counter grows, over the last `RATE_SECONDS` or, where they are further apart, two updates."""
 
     def __init__(self) -> None:
         self._points: deque[tuple[float, float]] = deque()
@@ -79,7 +79,7 @@ class Rate:
     def update(self, now: float, count: float) -> float:
         """Growth per second, `now` in seconds of any clock."""
         self._points.append((now, count))
-        while now - self._points[0][0] > RATE_SECONDS:
+        while len(self._points) > 2 and now - self._points[1][0] >= RATE_SECONDS:
             self._points.popleft()
         then, earlier = self._points[0]
         return (count - earlier) / (now - then) if now > then else 0.0

@@ -128,7 +128,8 @@ def _errors(frame: Frame) -> Text:
     if not frame.errors:
         return Text("mean absolute error: once the first actuals are in", DIM, no_wrap=True)
     names = {"model": "error: model", "seasonal naive 1w": "last week again", "seasonal naive 1d": "yesterday again"}
-    pairs = [(names.get(name, name), f"{error:,.0f} {frame.unit}") for name, error in frame.errors.items()]
+    ranked = sorted(frame.errors.items(), key=lambda item: (item[0] != "model", item[1]))
+    pairs = [(names.get(name, name), f"{error:,.0f} {frame.unit}") for name, error in ranked]
     if frame.coverage is not None:
         pairs.insert(1, ("80 % interval covers", f"{100 * frame.coverage:.0f} %"))
     return _row(*pairs)
@@ -156,19 +157,21 @@ def _panel(series: SeriesView, frame: Frame, width: int, rows: int) -> Panel:
     labelled = [Text.assemble((f"{label:>{AXIS - 1}} ", DIM), line) for label, line in zip(labels, lines, strict=True)]
     title = Text.assemble((series.name, "bold"), "  ", (f"{series.actual[-1]:,.0f} {frame.unit}", "bright_white"))
     return Panel(
-        Group(_forecasts(series, frame), *labelled, _axis(series, frame, columns)),
+        Group(_forecasts(series, frame, AXIS + columns), *labelled, _axis(series, frame, columns)),
         title=title, title_align="left", box=box.ROUNDED, border_style=DIM, padding=(0, 1),
     )  # fmt: skip
 
 
-def _forecasts(series: SeriesView, frame: Frame) -> Text:
-    """The next forecasts as numbers: middle and half the width of the interval."""
-    text = Text(" " * AXIS, no_wrap=True, overflow="ellipsis")
+def _forecasts(series: SeriesView, frame: Frame, width: int) -> Text:
+    """The next forecasts as numbers, as many as fit: middle and half the width of the interval."""
+    text = Text(" " * (AXIS - 2), no_wrap=True)
     for step in (step for step in AHEAD if step <= len(series.quantiles)):
         low, middle, high = _step_ahead(series, step)
-        text.append(f"+{format_duration(step * frame.step_ms)} ", DIM)
-        text.append(f"{middle:,.0f}", MIDDLE)
-        text.append(f" ±{(high - low) / 2:,.0f}   ", INTERVAL)
+        ahead = f"  +{format_duration(step * frame.step_ms)} "
+        more = Text.assemble((ahead, DIM), (f"{middle:,.0f}", MIDDLE), (f" ±{(high - low) / 2:,.0f}", INTERVAL))
+        if len(text) + len(more) > width:
+            break
+        text.append(more)
     return text
 
 
