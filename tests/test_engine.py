@@ -11,7 +11,7 @@ from forecaster.engine import HEAD_LADDER, MOST_CELLS, ROUNDS_LADDER, SERIES_LAD
 lengths = st.one_of(
     st.lists(st.integers(1, 20), max_size=40),
     st.lists(st.integers(1, 3_000), max_size=6),
-    st.tuples(st.integers(1, 2_600), st.integers(1, 3)).map(lambda pair: [pair[1]] * pair[0]),
+    st.tuples(st.integers(1, 2_600), st.sampled_from([1, 3, 64, 600])).map(lambda pair: [pair[1]] * pair[0]),
     st.tuples(st.integers(1, 1_100), st.integers(1, 1_500)).map(lambda pair: [1] * pair[0] + [pair[1]]),
 )
 

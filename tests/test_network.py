@@ -94,6 +94,14 @@ def test_the_middle_output_is_the_half_quantile_wherever_it_stands():
     np.testing.assert_allclose(as_array(made(draw_inputs(1, 1)))[0, 0, 0], [4, 4, 4], atol=1e-6)
 
 
+def test_inputs_reach_the_output_past_the_recurrent_layers():
+    made, inputs = make(quantiles=(0.5,), seed=4), draw_inputs(2, 3)
+    made.output_layer.kernel.assign(np.zeros((6, 3), np.float32))
+    made.output_layer.bias.assign(np.ones(3, np.float32))
+    expected = 1 + inputs @ as_array(made.skip.kernel)
+    np.testing.assert_allclose(as_array(made(inputs))[..., 0], expected, rtol=0, atol=2e-6)
+
+
 def test_a_network_is_its_settings_and_its_seed():
     settings = NetworkSettings(inputs=INPUTS, units=(4, 3), horizon=2, quantiles=(0.5,), dropout=0.5)
     one, same, other = Network(settings, 5), Network(settings, 5), Network(settings, 6)
