@@ -98,7 +98,7 @@ def test_inputs_reach_the_output_past_the_recurrent_layers():
     made, inputs = make(quantiles=(0.5,), seed=4), draw_inputs(2, 3)
     made.output_layer.kernel.assign(np.zeros((6, 3), np.float32))
     made.output_layer.bias.assign(np.ones(3, np.float32))
-    expected = 1 + inputs @ as_array(made.skip.kernel)
+    expected = 1 + inputs @ made.skip.kernel.numpy()
     np.testing.assert_allclose(as_array(made(inputs))[..., 0], expected, rtol=0, atol=2e-6)
 
 
