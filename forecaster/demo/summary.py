@@ -43,9 +43,9 @@ def print_summary(console: Console, frame: Frame, scorer: Scorer, streamed: int)
     """Counts, latency, and the model beside the naive forecasts."""
     console.print()
     console.print(
-        f"[bold]{frame.forecasts:,} forecasts[/bold] read from the output topic, {streamed:,} of them of the unseen "
-        f"week, streamed in {frame.elapsed_s:.0f} s.\n"
-        f"Tick to forecast in that week: [bold]p50 {seconds(frame.p50_s)}, p99 {seconds(frame.p99_s)}[/bold].",
+        f"[bold]{frame.forecasts:,} forecasts[/bold] read from the output topic, {streamed:,} of them in "
+        f"{frame.elapsed_s:.0f} s of streaming.\n"
+        f"Tick to forecast while streaming: [bold]p50 {seconds(frame.p50_s)}, p99 {seconds(frame.p99_s)}[/bold].",
         soft_wrap=True,
     )
     scores = scorer.scores()
