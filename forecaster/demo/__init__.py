@@ -10,12 +10,13 @@ from contextlib import ExitStack, contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from rich.console import Console
 
 from forecaster.config import load_settings
 from forecaster.demo.electricity import WEEKS, load_weeks, write_csv
-from forecaster.demo.processes import Broker, Daemon, Forecaster, Watched, forget_environment, watchdog
+from forecaster.demo.processes import Broker, Daemon, Forecaster, forget_environment, watchdog
 from forecaster.demo.stages import MakeScorer, Stages, tell
 from forecaster.errors import ForecasterError
 
@@ -63,8 +64,7 @@ def run_demo(seconds: float | None, make_scorer: MakeScorer) -> None:
         stack.enter_context(_sigterm_unwinds())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="forecaster-demo-")))
         watch = stack.enter_context(watchdog(folder))
-        broker = stack.enter_context(Broker())
-        watch(broker.pid)
+        broker = stack.enter_context(Broker(watch))
         tell(console, f"a broker that speaks the Kafka protocol runs on {broker.bootstrap_servers}")
         config = folder / "forecaster.toml"
         config.write_text(CONFIG.format(kafka=broker.bootstrap_servers, bundle=folder / "model"), "utf-8")
@@ -77,7 +77,7 @@ def run_demo(seconds: float | None, make_scorer: MakeScorer) -> None:
                 raise
 
 
-def _train(console: Console, folder: Path, config: Path, watch: Watched) -> None:
+def _train(console: Console, folder: Path, config: Path, watch: IO[bytes]) -> None:
     """Make a model of the history, by the command that anybody would use."""
     weeks, history = load_weeks(), folder / "history.csv"
     write_csv(weeks.recording(0, weeks.unseen_from), history)

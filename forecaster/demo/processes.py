@@ -8,9 +8,9 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import orjson
 
@@ -29,27 +29,29 @@ kill -9 $pids 2>/dev/null
 rm -rf {}
 """
 
-Watched = Callable[[int], None]
+# Names itself to the watchdog, its standard input, before it becomes a command: so none is ever missed.
+NAMED = 'echo $$ >&0; exec "$@" </dev/null'
 
 
 @contextmanager
-def watchdog(folder: Path) -> Iterator[Watched]:
-    """A shell that ends the processes named to it, and removes `folder`, should the demo itself be killed."""
+def watchdog(folder: Path) -> Iterator[IO[bytes]]:
+    """A shell that ends the processes named to it, and removes `folder`, should the demo itself be killed.
+
+    The block gets the pipe that it reads process ids from.
+    """
     command = ["/bin/sh", "-c", WATCH.format(shlex.quote(str(folder)))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as shell:  # noqa: S603  # as above
-        stdin = shell.stdin
-        assert stdin is not None  # noqa: S101  # for the type checker: it is a pipe
-
-        def watch(pid: int) -> None:
-            stdin.write(b"%d\n" % pid)
-            stdin.flush()
-
-        yield watch
+        assert shell.stdin is not None  # noqa: S101  # for the type checker: it is a pipe
+        yield shell.stdin
         shell.kill()  # not reached after an error: then the shell sees the end of its input and cleans up
 
 
 class Broker(EmbeddedBroker):
-    """The embedded broker, deaf to the Ctrl-C that is meant for the demo, and asked how it is."""
+    """The embedded broker, watched, deaf to the Ctrl-C that is meant for the demo, and asked how it is."""
+
+    def __init__(self, watch: IO[bytes]) -> None:
+        super().__init__()
+        self._watch = watch
 
     def __enter__(self) -> Self:
         """Start it with SIGINT blocked, which a child inherits."""
@@ -59,10 +61,12 @@ class Broker(EmbeddedBroker):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    @property
-    def pid(self) -> int:
-        """Its process id; 0 where it does not run."""
-        return 0 if self._process is None else self._process.pid
+    def _wait(self) -> None:
+        """It has just been started."""
+        if self._process is not None:
+            self._watch.write(b"%d\n" % self._process.pid)
+            self._watch.flush()
+        super()._wait()
 
     def check(self) -> None:
         """Raise `ForecasterError` when it has ended."""
@@ -74,19 +78,18 @@ class Broker(EmbeddedBroker):
 class Forecaster:
     """One `forecaster` command as a process of its own; stopped at the end of the block."""
 
-    def __init__(self, arguments: Sequence[str], watch: Watched, log: Path | None = None) -> None:
-        self._command = [sys.executable, "-m", "forecaster", *arguments]
+    def __init__(self, arguments: Sequence[str], watch: IO[bytes], log: Path | None = None) -> None:
+        self._name = arguments[0]
+        self._command = ["/bin/sh", "-c", NAMED, "sh", sys.executable, "-m", "forecaster", *arguments]
         self._watch, self._log = watch, log
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        # A session of its own: the terminal's Ctrl-C reaches the demo alone, which ends this one in turn.
-        if self._log is None:
-            self._process = subprocess.Popen(self._command, start_new_session=True)  # noqa: S603  # our own command
-        else:
-            with self._log.open("wb") as log:
-                self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
-        self._watch(self._process.pid)
+        with self._log.open("wb") if self._log else nullcontext() as log:
+            # A session of its own: the terminal's Ctrl-C reaches the demo alone, which ends this one in turn.
+            self._process = subprocess.Popen(  # noqa: S603  # our own command
+                self._command, stdin=self._watch, stdout=log, stderr=log, start_new_session=True
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,13 +116,13 @@ class Forecaster:
         """Raise `ForecasterError` when it has ended with anything but success."""
         code = self.ended()
         if code:
-            raise ForecasterError(f"forecaster {self._command[3]} {what}: {_cause(code)}")
+            raise ForecasterError(f"forecaster {self._name} {what}: {_cause(code)}")
 
 
 class Daemon(Forecaster):
     """`forecaster run`, which says in its log on which port its metrics are."""
 
-    def __init__(self, config: Path, watch: Watched, log: Path) -> None:
+    def __init__(self, config: Path, watch: IO[bytes], log: Path) -> None:
         super().__init__(["run", "--config", str(config)], watch, log)
         self._path = log
 
