@@ -17,7 +17,7 @@ Tensor = Any
 
 
 class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
-    """GRU layers with a linear skip. `call` trains on whole sequences, `advance` and `head` serve."""
+    """GRU layers with a linear skip. `hidden` trains on whole sequences, `advance` and `head` serve."""
 
     def __init__(self, settings: NetworkSettings, seed: int = 0) -> None:
         super().__init__(name="forecaster")
@@ -54,10 +54,14 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:  # noqa: FBT001  # Keras' signature
         """Quantiles `[batch, rounds, horizon, quantiles]` at every step of `[batch, rounds, inputs]`."""
+        return self.head(self.hidden(inputs, training=training), inputs)
+
+    def hidden(self, inputs: Tensor, *, training: bool | None = None) -> Tensor:
+        """The last layer's output `[batch, rounds, units]`, from an empty state; dropped out in training."""
         hidden = inputs
         for layer in self.recurrent:
             hidden = layer(hidden, training=training)
-        return self.head(self.dropout(hidden, training=training), inputs)
+        return self.dropout(hidden, training=training)
 
     def advance(self, inputs: Tensor, valid: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The last layer's output `[series, rounds, units]` and every layer's state `[series, units]`.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,6 +71,28 @@ def split_by_time(data: Sequences, train_fraction: float, validation_fraction: f
     return Split(train_end, train_end + round((end - start) * validation_fraction))
 
 
+@dataclass(frozen=True, slots=True)
+class BatchShape:
+    """`windows` of `length` rounds, in each of which `scored` rounds count, none of the first `unscored`."""
+
+    windows: int
+    length: int
+    unscored: int
+    scored: int
+
+
+class Batch(NamedTuple):
+    """`inputs` `[windows, length, …]`, `scored` rounds `[windows, scored]`, their `target` and `weight`.
+
+    The last two are `[windows, scored, horizon]`.
+    """
+
+    inputs: np.ndarray
+    scored: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+
+
 class Examples:
     """Windows of inputs with scaled targets: what the network is fitted to.
 
@@ -93,24 +116,23 @@ class Examples:
         scaled = (ahead - baseline) / self._scale[run, round_][:, None]
         return np.where(known, scaled, 0.0).astype(np.float32), known.astype(np.float32)
 
-    def batches(
-        self, size: int, length: int, unscored: int, random: np.random.Generator
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Endless batches: inputs `[size, length, …]`, targets and weights `[size, length, horizon]`.
+    def batches(self, shape: BatchShape, random: np.random.Generator) -> Iterator[Batch]:
+        """Endless batches of windows that start anywhere in the training part.
 
-        Windows start anywhere in the training part, runs in proportion to their length; the first
-        `unscored` rounds, over which the empty state fills, have no weight.
+        Runs come in proportion to their length. The scored rounds of a window are drawn from behind
+        its first `unscored`, over which the empty state fills: neighbours teach much the same.
         """
-        length = int(min(length, self.rounds.max()))
+        size, length = shape.windows, int(min(shape.length, self.rounds.max()))
+        first = min(shape.unscored, length // 2)
         starts = np.maximum(self.rounds - length + 1, 0)
         while True:
             run = random.choice(len(starts), size, p=starts / starts.sum())
             begin = random.integers(0, starts[run])
-            rounds = begin[:, None] + np.arange(length)
-            rows = np.repeat(run, length)
-            target, weight = (part.reshape(size, length, self.horizon) for part in self.targets(rows, rounds.ravel()))
-            weight[:, : min(unscored, length // 2)] = 0.0
-            yield self.inputs[run[:, None], rounds], target, weight
+            scored = random.integers(first, length, (size, shape.scored))
+            target, weight = self.targets(np.repeat(run, shape.scored), (begin[:, None] + scored).ravel())
+            grouped = size, shape.scored, self.horizon
+            inputs = self.inputs[run[:, None], begin[:, None] + np.arange(length)]
+            yield Batch(inputs, scored.astype(np.int32), target.reshape(grouped), weight.reshape(grouped))
 
 
 def origins_between(data: Sequences, start_ms: int, end_ms: int) -> Bool:

@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import keras
@@ -17,8 +18,9 @@ from forecaster.features import FeatureSettings
 from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.network import Network
 from forecaster.recording import Recording
-from training.data import Examples, Sequences, Split, origins_between, sequences, split_by_time
+from training.data import BatchShape, Examples, Sequences, Split, origins_between, sequences, split_by_time
 
+SCORED = 24  # rounds of a training window that count
 UNSCORED = 0.4  # of a training window: the rounds over which the empty hidden state fills
 
 
@@ -45,6 +47,21 @@ class PinballLoss(keras.losses.Loss):  # type: ignore[misc]  # keras ships no ty
         error = ops.expand_dims(y_true, -1) - y_pred
         levels = ops.convert_to_tensor(np.array(self._quantiles, np.float32))
         return ops.mean(ops.maximum(levels * error, (levels - 1.0) * error), axis=-1)
+
+
+class ScoredNetwork(keras.Model):  # type: ignore[misc]
+    """The network as it is fitted: whole windows in, forecasts at their scored rounds out."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self._network = network
+
+    def call(self, data: tuple[Any, Any], training: bool | None = None) -> Any:  # noqa: FBT001  # Keras' signature
+        """Quantiles `[windows, scored, horizon, quantiles]` at `scored` rounds of `inputs`."""
+        inputs, scored = data
+        at = ops.expand_dims(scored, -1)
+        hidden = self._network.hidden(inputs, training=training)
+        return self._network.head(ops.take_along_axis(hidden, at, 1), ops.take_along_axis(inputs, at, 1))
 
 
 def train(recording: Recording, settings: Settings, report: Callable[[Progress], None]) -> tuple[Manifest, Network]:
@@ -130,25 +147,24 @@ def _fit(
 ) -> Progress:
     training = settings.training
     steps = training.epochs * training.steps_per_epoch
-    network.compile(
+    scored = ScoredNetwork(network)
+    scored.compile(
         optimizer=keras.optimizers.AdamW(_one_cycle(training.learning_rate, steps), weight_decay=0.01, clipnorm=1.0),
         loss=PinballLoss(network.settings.quantiles),
-        jit_compile=True,
+        jit_compile=False,  # XLA takes five times as long for the gradient on a CPU, and loses cuDNN on a GPU
     )
     length = settings.model.context_length
-    batches = examples.batches(
-        training.batch_size, length, round(UNSCORED * length), np.random.default_rng(training.seed)
-    )
+    shape = BatchShape(training.batch_size, length, round(UNSCORED * length), SCORED)
+    batches = examples.batches(shape, np.random.default_rng(training.seed))
     best: Progress | None = None
     kept: dict[str, np.ndarray] = {}
     for epoch in range(1, training.epochs + 1):
-        losses = [
-            float(network.train_on_batch(*next(batches), return_dict=True)["loss"])
-            for _ in range(training.steps_per_epoch)
-        ]
+        scored.reset_metrics()
+        for batch in islice(batches, training.steps_per_epoch):
+            mean_loss = scored.train_on_batch((batch.inputs, batch.scored), batch.target, batch.weight)
         loss = validate.loss()
         better = best is None or loss < best.validation_loss
-        now = Progress(epoch, training.epochs, float(np.mean(losses)), loss, validate.baseline_loss, better)
+        now = Progress(epoch, training.epochs, float(mean_loss), loss, validate.baseline_loss, better)
         report(now)
         if better:
             best, kept = now, {name: np.copy(weight.numpy()) for name, weight in named_weights(network).items()}
