@@ -78,13 +78,14 @@ class Daemon:
         output = self.pipeline.process(records)
         with self.metrics.stage.labels("publish").time():
             self.client.publish(output.messages)
+        acknowledged = self._clock()
         if not records.silent.all():
             with self.metrics.stage.labels("commit").time():
                 self.client.commit()
-        self._count(records, output)
+        self._count(records, output, acknowledged)
 
-    def _count(self, records: RecordBatch, output: "Output") -> None:
-        """Counts of a batch whose output the broker has acknowledged."""
+    def _count(self, records: RecordBatch, output: "Output", acknowledged: float) -> None:
+        """Counts of a batch whose output the broker acknowledged at that time, and whose offsets it has."""
         metrics, windows = self.metrics, self.pipeline.windows
         metrics.batch_size.observe(len(records))
         metrics.replayed.inc(output.replayed)
@@ -94,7 +95,7 @@ class Daemon:
             metrics.dead_letters.labels(reason).inc(count)
         metrics.forecasts.inc(len(output.forecasts))
         self.forecasts += len(output.forecasts)
-        waited = self._clock() - output.forecasts.trigger_ms / 1000
+        waited = acknowledged - output.forecasts.trigger_ms / 1000
         metrics.tick_to_forecast.observe(np.maximum(waited, 0.0))
         metrics.series.set(len(windows.slots))
         metrics.held.set(len(windows.event_time.held))

@@ -131,7 +131,6 @@ def test_training_beats_level_and_profile_alone_on_a_series_that_drifts() -> Non
     ("change", "named"),
     [
         ({"model": {"seasons": ["90min"]}}, "model.seasons"),
-        ({"stream": {"step": "tick"}, "model": {"seasons": ["1d"]}}, "model.seasons"),
         ({"model": {"horizon": 200}}, "horizon"),
     ],
 )
