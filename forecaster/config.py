@@ -1,5 +1,6 @@
 """Settings: one frozen tree from a TOML file and FORECASTER_… environment variables."""
 
+import os
 import re
 import tomllib
 from itertools import permutations
@@ -254,6 +255,7 @@ def load_settings(path: Path | None) -> Settings:
         raise ConfigError(f"{place}: not valid TOML: {error}") from error
     for key in tree.keys() - Settings.model_fields.keys():  # some would be arguments of pydantic-settings itself
         raise ConfigError(f"{place}: {_one_line(key)}: unknown setting")
+    _check_environment()
     try:
         return Settings(**tree)
     except ValidationError as error:
@@ -261,6 +263,14 @@ def load_settings(path: Path | None) -> Settings:
     except SettingsError as error:
         section = re.findall(r'field "(\w+)"', str(error))[0]
         raise ConfigError(f"environment: {section}: a list or section in a variable must be JSON") from None
+
+
+def _check_environment() -> None:
+    """Refuse a variable of a section that does not exist; one without a section may be Kubernetes' own."""
+    for name in os.environ:
+        section, nested, _ = name.lower().removeprefix("forecaster_").partition("__")
+        if name.lower().startswith("forecaster_") and nested and section not in Settings.model_fields:
+            raise ConfigError(f"environment: {_one_line(name)}: unknown setting")
 
 
 def _one_line(key: str) -> str:

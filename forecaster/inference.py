@@ -44,16 +44,20 @@ class Inference:
         self.features, self.engine, self.windows = Features(features), Engine(network), windows
         self._network, self._stage = network.settings, stage
 
+    def _grow(self) -> None:
+        if self.windows.capacity > len(self.features.seen):
+            self.features.grow(self.windows.capacity)
+            self.engine.grow(self.windows.capacity)
+
     def forget(self, slots: Int) -> None:
         """Return `slots` to the state before their first observation."""
+        self._grow()
         for part in (self.features, self.engine, self.windows):
             part.forget(slots)
 
     def run(self, block: Block, emit: Bool) -> Emitted:
         """Carry every series through its rows of `block`; forecast from the rows where `emit` is set."""
-        if self.windows.capacity > len(self.features.seen):
-            self.features.grow(self.windows.capacity)
-            self.engine.grow(self.windows.capacity)
+        self._grow()
         parts = [self._nothing()]
         for first, length in block.waves():
             self.forget(block.slot[first][block.fresh[first]])

@@ -198,3 +198,11 @@ def test_the_gap_limit_is_max_gap_or_one_context():
     assert StreamSettings(step="2s", max_gap="5s").gap_limit_ms(10) == 5_000
     assert StreamSettings(step="tick").gap_limit_ms(10) is None
     assert StreamSettings(step="tick", max_gap="5s").gap_limit_ms(10) == 5_000
+
+
+def test_a_variable_of_an_unknown_section_is_refused_but_not_those_of_kubernetes(monkeypatch) -> None:
+    monkeypatch.setenv("FORECASTER_SERVICE_HOST", "10.0.0.1")
+    load_settings(None)
+    monkeypatch.setenv("FORECASTER_STREM__STEP", "1h")
+    with pytest.raises(ConfigError, match="FORECASTER_STREM__STEP: unknown setting"):
+        load_settings(None)

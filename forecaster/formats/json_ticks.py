@@ -99,7 +99,8 @@ class JsonTickDecoder:
     def _times(self, times: list[Any], problem: dict[int, tuple[str, str]]) -> Int:
         try:
             if set(map(type, times)) <= {int} and self._per_ms >= 1:
-                time_ms = np.array(times, np.int64) // int(self._per_ms)
+                # the nearest millisecond, as for every other form; what overflows becomes negative: no time
+                time_ms = (np.array(times, np.int64) + int(self._per_ms) // 2) // int(self._per_ms)
             else:
                 time_ms = self._times_one_by_one(times)
         except OverflowError:
@@ -209,7 +210,7 @@ def _parse_number(text: str | None, n: int, problem: dict[int, tuple[str, str]])
 
 
 def _exact_ms(time: int, per_ms: float) -> int:
-    return time // int(per_ms) if per_ms >= 1 else time * round(1 / per_ms)
+    return (time + int(per_ms) // 2) // int(per_ms) if per_ms >= 1 else time * round(1 / per_ms)
 
 
 def _overflows_float32(value: Float) -> Bool:
