@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -68,6 +69,18 @@ def _parser() -> argparse.ArgumentParser:
     _recording_arguments(replay)
     replay.add_argument("--out", type=Path, metavar="FILE", help="write the forecasts here as JSON lines")
 
+    backtest = command("backtest", _backtest, "Score every forecast of a recording beside naive baselines.")
+    _recording_arguments(backtest)
+    origins = backtest.add_mutually_exclusive_group()
+    origins.add_argument(
+        "--start", type=_time_ms, metavar="TIME", help="first origin; after the training data if not set"
+    )
+    rows_help = "forecast the grid rows from A up to B of the longest series, whole horizons only"
+    origins.add_argument("--rows", type=_rows, metavar="A:B", help=rows_help)
+    normalise_help = "also score in units of each series' deviation over these rows"
+    backtest.add_argument("--normalise-rows", type=_rows, metavar="A:B", help=normalise_help)
+    backtest.add_argument("--out", type=Path, metavar="FILE", help="write every figure here as JSON")
+
     produce = command("produce", _produce, "Put recorded ticks into the input topic.")
     _recording_arguments(produce)
     pace = produce.add_mutually_exclusive_group()
@@ -94,6 +107,24 @@ def _positive(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return number
+
+
+def _rows(text: str) -> tuple[int, int]:
+    low, colon, high = text.partition(":")
+    if not (colon and low.isdecimal() and high.isdecimal() and int(low) < int(high)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not A:B with A below B")
+    return int(low), int(high)
+
+
+def _time_ms(text: str) -> int:
+    """Epoch milliseconds, or ISO 8601; a time without a zone is UTC."""
+    if text.isdecimal():
+        return int(text)
+    try:
+        time_ = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither epoch milliseconds nor ISO 8601") from None
+    return round((time_ if time_.tzinfo else time_.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _recording(options: argparse.Namespace, settings: Settings) -> "Recording":
@@ -179,6 +210,16 @@ def _replay(options: argparse.Namespace) -> None:
     from training.report import replay_with_scores
 
     replay_with_scores(recording, settings, options.out)
+
+
+def _backtest(options: argparse.Namespace) -> None:
+    settings = load_settings(options.config)
+    recording = _recording(options, settings)
+    from training.backtest_report import backtest_with_tables
+    from training.origins import Choice
+
+    choice = Choice(options.start, options.rows, options.normalise_rows)
+    backtest_with_tables(recording, settings, choice, options.out)
 
 
 def _produce(options: argparse.Namespace) -> None:

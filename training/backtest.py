@@ -1,0 +1,188 @@
+"""`forecaster backtest`: every forecast that serving would publish, charged beside naive rivals of the same origin.
+
+The recording goes through the windows, features and engine that serve, state carried from its first
+tick to its last. Each observation is an origin (stride 1), and each step whose actual is known counts.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecaster.config import Settings, format_duration
+from forecaster.errors import ConfigError
+from forecaster.features import Features
+from forecaster.inference import Emitted, Inference
+from forecaster.manifest import Manifest
+from forecaster.network import Network
+from forecaster.recording import Recording
+from forecaster.records import Float, Int
+from forecaster.windows import Block, Windows
+from training.baselines import Rival, residual_quantiles, rivals
+from training.metrics import crossings, naive_scale
+from training.origins import Choice, deviations, origin_range
+from training.tally import Charges, Tally
+
+CHUNK_NUMBERS = 8_000_000  # forecast at a time: bounds the memory
+
+
+@dataclass(slots=True)
+class Results:
+    """What came out: a tally by forecaster, the model first; `origin_ms` are each series' scored origins."""
+
+    series: list[str]
+    start_ms: int
+    tallies: dict[str, Tally]
+    origin_ms: list[list[Int]]
+    crossings: int = 0
+    not_finite: int = 0
+
+    @property
+    def origins(self) -> int:
+        """How many forecasts were scored."""
+        return sum(len(part) for parts in self.origin_ms for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Rows [first, first + length) of the block: one run of a series; `values` go on for a horizon behind it."""
+
+    slot: int
+    first: int
+    values: Float
+    rivals: dict[str, Rival]
+    charges: Charges
+
+
+@dataclass(slots=True)
+class _Backtest:
+    manifest: Manifest
+    windows: Windows
+    block: Block
+    origin_ms: Int
+    start_ms: int
+    end_ms: int
+    deviation: Float
+
+    def stretch(self, first: int, length: int) -> _Stretch:
+        """The run that begins at row `first`, with its rivals and what its losses are measured in."""
+        block, horizon, features = self.block, self.manifest.network.horizon, self.manifest.features
+        slot, values = int(block.slot[first]), block.value[first : first + length]
+        state = Features(features)
+        state.grow(1)
+        step = state.advance(np.zeros(1, np.int64), block.index[first : first + 1], values[None])
+        start = int(np.searchsorted(self.origin_ms[first : first + length], self.start_ms))
+        seasons = {format_duration(n * (self.manifest.step_ms or 1)): n for n in features.seasons}
+        charges = Charges(self.manifest.network.quantiles, self._naive(slot), float(self.deviation[slot]))
+        ahead = np.concatenate([values, self._behind(first + length, horizon)])
+        return _Stretch(slot, first, ahead, rivals(step, values, seasons, start, horizon), charges)
+
+    def _behind(self, row: int, horizon: int) -> Float:
+        """Values of the `horizon` steps after the run that ends before `row`, from the series' later runs."""
+        block, values = self.block, np.full(horizon, np.nan)
+        end = int(np.searchsorted(block.slot, block.slot[row - 1], "right"))
+        later = slice(row, min(end, row + horizon))
+        ahead = np.arange(1, later.stop - row + 1)
+        if self.manifest.step_ms is not None:
+            ahead = block.index[later] - block.index[row - 1]
+        near = ahead <= horizon
+        values[ahead[near] - 1] = block.value[later][near]
+        return values
+
+    def _naive(self, slot: int) -> float:
+        """What MASE divides by: from before the first origin, or from everything where nothing lies before it."""
+        season = (*self.manifest.features.seasons, 1)[0]
+        rows = slice(*np.searchsorted(self.block.slot, [slot, slot + 1]))
+        values, past = self.block.value[rows], self.origin_ms[rows] < self.start_ms
+        restarts = np.repeat(np.flatnonzero(self.block.fresh[rows]), season)  # no difference reaches over one
+        before = naive_scale(np.insert(np.where(past, values, np.nan), restarts, np.nan), season)
+        return before if np.isfinite(before) else naive_scale(np.insert(values, restarts, np.nan), season)
+
+    def chunks(self) -> Iterator[tuple[int, int]]:
+        """Consecutive rows [low, high) of the block that hold a bounded number of forecasts."""
+        network = self.manifest.network
+        most = max(1, CHUNK_NUMBERS // (network.horizon * len(network.quantiles)))
+        before = np.concatenate([[0], np.cumsum(self.scored())])
+        low = 0
+        while low < len(self.block):
+            high = int(np.searchsorted(before, before[low] + most, "right")) - 1
+            yield low, high
+            low = high
+
+    def scored(self) -> np.ndarray:
+        """Rows of the block that are origins: every observation but those filled into gaps, as in serving."""
+        return (self.block.trigger >= 0) & (self.origin_ms >= self.start_ms) & (self.origin_ms < self.end_ms)
+
+
+def _nothing(_series: str, _origin_ms: Int, _quantiles: Float) -> None:
+    pass
+
+
+def backtest(
+    recording: Recording,
+    settings: Settings,
+    manifest: Manifest,
+    network: Network,
+    choice: Choice,
+    watch: Callable[[str, Int, Float], None] = _nothing,
+) -> Results:
+    """Score the model of `manifest` and `network`; `watch` sees series, origins and quantiles of each part.
+
+    Raises `ConfigError` where `choice` leaves no origin with a known actual.
+    """
+    windows = Windows(settings.stream, manifest.context_length)
+    names = [recording.names[n] for n in recording.series.tolist()]
+    partition = np.zeros(len(recording), np.int64)
+    _, block = windows.admit(partition, names, recording.time_ms, recording.value)
+    if not len(block):
+        raise ConfigError("the input completes no observation")
+    origin_ms = windows.grid.origin_ms(block.index)
+    start_ms, end_ms = origin_range(block, windows.grid, manifest, choice)
+    deviation = deviations(block, windows.grid, choice.normalise_rows, len(windows.slots.names))
+    work = _Backtest(manifest, windows, block, origin_ms, start_ms, end_ms, deviation)
+    results = Results(list(windows.slots.names), start_ms, {}, [[] for _ in windows.slots.names])
+    for stretch, emitted in _forecasts(work, Inference(manifest.features, network, windows), results):
+        watch(results.series[stretch.slot], origin_ms[emitted.row], emitted.quantiles)
+        _score(stretch, emitted, manifest, results)
+        results.origin_ms[stretch.slot].append(origin_ms[emitted.row])
+    if not results.tallies or not results.tallies["model"].pairs().any():
+        raise ConfigError("backtest: no origin in the chosen range has a known actual")
+    return results
+
+
+def _forecasts(work: _Backtest, inference: Inference, results: Results) -> Iterator[tuple[_Stretch, Emitted]]:
+    """The forecasts of all origins, a part of one run at a time, in the order of series and time."""
+    block, emit = work.block, work.scored()
+    first, length = block.runs()
+    stretch: _Stretch | None = None
+    for low, high in work.chunks():
+        rows = slice(low, high)
+        part = Block(block.slot[rows], block.index[rows], block.value[rows], block.trigger[rows], block.fresh[rows])
+        emitted = inference.run(part, emit[rows])
+        emitted = emitted.take(np.argsort(emitted.row))
+        finite = np.isfinite(emitted.quantiles).all(axis=(1, 2))
+        results.not_finite += int((~finite & (emitted.seen > 0)).sum())
+        emitted = emitted.take(finite & (emitted.seen > 0))  # before the first value there is nothing to forecast from
+        emitted = Emitted(emitted.row + low, emitted.quantiles, emitted.scale, emitted.seen)
+        run = np.searchsorted(first, emitted.row, "right") - 1
+        for one in np.unique(run).tolist():
+            if stretch is None or stretch.first != first[one]:
+                stretch = work.stretch(int(first[one]), int(length[one]))
+            yield stretch, emitted.take(run == one)
+
+
+def _score(stretch: _Stretch, emitted: Emitted, manifest: Manifest, results: Results) -> None:
+    """Charge the model and every rival for the forecasts `emitted` from origins of one run."""
+    horizon, levels = manifest.network.horizon, manifest.network.quantiles
+    origin = emitted.row - stretch.first
+    actual = stretch.values[origin[:, None] + np.arange(1, horizon + 1)]
+    values = stretch.values[: len(stretch.values) - horizon]
+    results.crossings += crossings(emitted.quantiles)
+
+    def charge(name: str, point: Float, quantiles: Float) -> None:
+        tally = results.tallies.setdefault(name, Tally(len(results.series), horizon))
+        tally.add(stretch.slot, stretch.charges.losses(actual, point, quantiles))
+
+    charge("model", emitted.quantiles[..., levels.index(0.5)], emitted.quantiles)
+    for name, rival in stretch.rivals.items():
+        charge(name, rival(origin), residual_quantiles(rival, values, origin, np.array(levels), horizon))

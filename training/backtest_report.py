@@ -1,0 +1,172 @@
+"""What `backtest` shows a person, and the same as JSON."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from forecaster.bundle import load_bundle
+from forecaster.config import Settings
+from forecaster.errors import ConfigError, ForecasterError
+from forecaster.manifest import Manifest
+from forecaster.recording import Recording
+from training.backtest import Results, backtest
+from training.metrics import SHARES, central_intervals
+from training.origins import Choice
+from training.skill import Skill, skill
+
+TITLES = {
+    "normalised_mse": "norm. MSE", "normalised_mae": "norm. MAE", "mse": "MSE", "mae": "MAE", "mase": "MASE",
+    "smape": "sMAPE %", "pinball": "pinball", "crps": "CRPS",
+}  # fmt: skip
+
+
+def backtest_with_tables(recording: Recording, settings: Settings, choice: Choice, out: Path | None) -> Results:
+    """Score the configured bundle on `recording`, print the tables, and write all of it to `out` as JSON."""
+    if settings.model.bundle is None:
+        raise ConfigError("model.bundle: not set: name the folder of a trained bundle")
+    manifest, network = load_bundle(settings.model.bundle)
+    manifest.check_stream(settings)
+    results = backtest(recording, settings, manifest, network, choice)
+    report = as_json(results, manifest) | {"data_sha256": recording.fingerprint()}
+    if out is not None:
+        _write(out, report)
+    console = Console(width=None if Console().is_terminal else 160)
+    for table in (_overall(results, report), _by_series(report), _by_step(results, manifest)):
+        console.print(table)
+    for line in _remarks(report):
+        console.print(line)
+    return results
+
+
+def as_json(results: Results, manifest: Manifest) -> dict[str, Any]:
+    """Every figure; NaN is null. A list under `by_step` runs over the horizon."""
+    network = manifest.network
+    offered = central_intervals(network.quantiles)
+    tallies = results.tallies
+    pairs = tallies["model"].pairs()
+    origins = [sum(map(len, parts)) for parts in results.origin_ms]
+    by_series = {name: tally.by_series() for name, tally in tallies.items()}
+    return {
+        "model": f"{manifest.name}@{manifest.version}",
+        "horizon": network.horizon,
+        "quantiles": list(network.quantiles),
+        "intervals": {"scored": list(offered), "not_trained": [s for s in SHARES if s not in offered]},
+        "origins": results.origins,
+        "pairs": int(pairs.sum()),
+        "first_origin_ms": results.start_ms,
+        "crossings": results.crossings,
+        "not_finite": results.not_finite,
+        "overall": {name: _plain(tally.overall()) for name, tally in tallies.items()},
+        "skill": _skills(results, network.horizon, None),
+        "by_step": {name: _plain(tally.by_step()) for name, tally in tallies.items()},
+        "by_series": {
+            series: {
+                "origins": origins[n],
+                "pairs": int(pairs[n]),
+                "scores": {f: _plain({m: v[n] for m, v in found.items()}) for f, found in by_series.items()},
+                "skill": _skills(results, network.horizon, n),
+            }
+            for n, series in enumerate(results.series)
+        },
+    }
+
+
+def _skills(results: Results, horizon: int, series: int | None) -> dict[str, Any]:
+    found: dict[str, Skill | None] = {
+        shown: skill(results, horizon, loss, series) for shown, loss in (("mase", "mase"), ("crps", "pinball"))
+    }
+    return {shown: one.as_json() if one else None for shown, one in found.items()}
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Numbers and lists that JSON has; a metric that has no value anywhere is left out."""
+
+    def plain(value: Any) -> Any:
+        if np.ndim(value):
+            return [plain(one) for one in np.asarray(value).tolist()]
+        return float(value) if math.isfinite(value) else None
+
+    return {name: plain(value) for name, value in values.items() if np.isfinite(value).any()}
+
+
+def _write(out: Path, report: dict[str, Any]) -> None:
+    try:
+        out.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", "utf-8")
+    except OSError as error:
+        raise ForecasterError(f"{out}: cannot be written: {error.strerror}") from error
+
+
+def _overall(results: Results, report: dict[str, Any]) -> Table:
+    table = Table(title=f"{report['model']}: {results.origins} forecasts, {report['pairs']} (origin, step) pairs")
+    metrics = [name for name in TITLES if name in report["overall"]["model"]]
+    intervals = [f"{100 * share:g}" for share in report["intervals"]["scored"]]
+    table.add_column("forecast", no_wrap=True)
+    for title in [
+        *(TITLES[name] for name in metrics),
+        *(f"{kind} {s} %" for s in intervals for kind in ("in", "Winkler")),
+    ]:
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, scores in report["overall"].items():
+        cells = [_number(scores.get(metric)) for metric in metrics]
+        for share in intervals:
+            cells += [f"{100 * scores[f'coverage_{share}']:.1f} %", _number(scores[f"winkler_{share}"])]
+        table.add_row(name, *cells, style="bold" if name == "model" else None)
+    return table
+
+
+def _by_series(report: dict[str, Any], most: int = 20) -> Table:
+    """Each series, the worst first where there are more than `most`."""
+    rows = list(report["by_series"].items())
+    title = "by series; skill against the best baseline, with its 95 % interval"
+    if len(rows) > most:
+        rows = sorted(rows, key=lambda row: -(row[1]["scores"]["model"].get("mase") or 0))[:most]
+        title += f"; the {most} of {len(report['by_series'])} with the highest MASE"
+    table = Table(title=title)
+    for name in ("series", "origins", "MASE", "skill", "best baseline", "CRPS", "skill", "best baseline"):
+        table.add_column(name, justify="left" if name in {"series", "best baseline"} else "right", no_wrap=True)
+    whole = {"origins": report["origins"], "scores": report["overall"], "skill": report["skill"]}
+    for series, one in [*rows, ("all", whole)]:
+        scores = one["scores"]["model"]
+        cells = [str(one["origins"])]
+        for metric in ("mase", "crps"):
+            cells += [_number(scores.get(metric)), *_skill_cells(one["skill"][metric])]
+        table.add_row(series, *cells, style="bold" if one is whole else None)
+    return table
+
+
+def _skill_cells(found: dict[str, Any] | None) -> list[str]:
+    if found is None or found["low"] is None:
+        return ["", ""]
+    return [f"{found['skill']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]".replace("[", r"\["), found["rival"]]
+
+
+def _by_step(results: Results, manifest: Manifest) -> Table:
+    """Mean absolute error scaled as MASE does, at a few steps of the horizon."""
+    horizon = manifest.network.horizon
+    steps = sorted({min(2**n, horizon) for n in range(horizon.bit_length())} | {horizon})
+    table = Table(title="MASE by horizon step")
+    table.add_column("forecast", no_wrap=True)
+    for step in steps:
+        table.add_column(str(step), justify="right")
+    for name, tally in results.tallies.items():
+        found = tally.by_step()["mase"]
+        cells = [_number(float(found[step - 1])) for step in steps]
+        table.add_row(name, *cells, style="bold" if name == "model" else None)
+    return table
+
+
+def _remarks(report: dict[str, Any]) -> list[str]:
+    lines = [f"{report['crossings']} crossing quantiles, {report['not_finite']} forecasts that were not finite"]
+    if missing := report["intervals"]["not_trained"]:
+        shares = ", ".join(f"{100 * share:g} %" for share in missing)
+        lines.append(f"not available from the trained quantiles {report['quantiles']}: intervals of {shares}")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value:.4g}" if value >= 10 else f"{value:.3f}"

@@ -1,0 +1,57 @@
+"""How much better the model is than the best of its rivals, and how sure that is."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from forecaster.records import Float
+from training.backtest import Results
+from training.metrics import block_skill
+
+DRAWS = 1_000
+INTERVAL = (0.025, 0.975)
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """1 − score / score of `rival`, the best over all of these origins, with a 95 % bootstrap interval."""
+
+    rival: str
+    skill: float
+    low: float
+    high: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Its fields; NaN is null."""
+        low, high = (None if math.isnan(end) else end for end in (self.low, self.high))
+        return asdict(self) | {"low": low, "high": high}
+
+
+def skill(results: Results, horizon: int, loss: str, series: int | None = None) -> Skill | None:
+    """Skill in `loss`, "mase" or "pinball", on one series or on all; None where no rival scored.
+
+    Origins of all series at one time are drawn together: what moves one often moves the others.
+    Blocks are as long as the horizon.
+    """
+    chosen = range(len(results.series)) if series is None else [series]
+    times = [np.concatenate([np.zeros(0, np.int64), *results.origin_ms[n]]) for n in chosen]
+    moments, place = np.unique(np.concatenate(times), return_inverse=True)
+    if len(moments) == 0:
+        return None
+
+    def by_moment(name: str) -> Float:
+        losses = np.concatenate([results.tallies[name].by_origin(loss, n) for n in chosen])
+        summed: Float = np.bincount(place, weights=losses, minlength=len(moments)).astype(np.float64)
+        return summed
+
+    sums = {name: by_moment(name) for name in results.tallies}
+    model = sums.pop("model")
+    rival = min(sums, key=lambda name: sums[name].sum())
+    total = float(sums[rival].sum())
+    if total == 0:
+        return None
+    draws = block_skill(model, sums[rival], horizon, DRAWS, np.random.default_rng(0))
+    low, high = np.nanquantile(draws, INTERVAL) if np.isfinite(draws).any() else (np.nan, np.nan)
+    return Skill(rival, 1 - float(model.sum()) / total, float(low), float(high))
