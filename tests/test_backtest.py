@@ -1,0 +1,312 @@
+"""The backtest: forecasts are those that serving publishes, no origin is dropped, and the figures are right."""
+
+import json
+from pathlib import Path
+
+import builders
+import numpy as np
+import pytest
+from builders import CONTEXT, FEATURES, FLAT, START_MS
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from forecaster.bundle import named_weights, save_bundle
+from forecaster.cli import main
+from forecaster.config import Settings
+from forecaster.engine import Engine
+from forecaster.errors import ConfigError
+from forecaster.features import FeatureSettings
+from forecaster.formats.forecast_json import Forecasts
+from forecaster.manifest import Manifest
+from forecaster.network import Network
+from forecaster.recording import Columns, Recording, read_recording
+from forecaster.replay import replay
+from training import backtest as backtest_module
+from training.backtest import Results, backtest
+from training.backtest_report import as_json
+from training.origins import Choice
+from training.skill import skill
+
+HORIZON = 3
+ETT = Path(__file__).parents[2] / "shared" / "data" / "ett" / "ETTh1.csv.gz"
+
+
+@pytest.fixture(autouse=True)
+def _compiled_once(monkeypatch) -> None:
+    """All engines of one network share what was compiled for it, as in `builders.pipeline`."""
+    initialise = Engine.__init__
+
+    def shared(self: Engine, network: Network) -> None:
+        initialise(self, network)
+        first = _ENGINES.setdefault(id(network), self)
+        self._advance, self._head = first._advance, first._head
+
+    monkeypatch.setattr(Engine, "__init__", shared)
+
+
+_ENGINES: dict[int, Engine] = {}
+
+
+def wide(values: np.ndarray, *, start_ms: int = START_MS) -> Recording:
+    """`values` `[series, rounds]`, a round a second."""
+    series, rounds = values.shape
+    time_ms = np.repeat(start_ms + 1_000 * np.arange(rounds), series)
+    return Recording([f"s{n}" for n in range(series)], np.tile(np.arange(series), rounds), time_ms, values.T.ravel())
+
+
+def waves(series: int, rounds: int, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    wave = 3 * np.sin(np.arange(rounds) * np.pi / 2)
+    return 20 + wave + np.cumsum(random.normal(0, 0.3, (series, rounds)), axis=1)
+
+
+def run(ticks: Recording, choice: Choice | None = None, made: Network | None = None, **changes) -> Results:
+    made = made or builders.network()
+    return backtest(ticks, Settings(), builders.manifest(made, **changes), made, choice or Choice())
+
+
+def zero_network(features: FeatureSettings = FEATURES, horizon: int = HORIZON) -> Network:
+    made = Network(builders.network(features=features, horizon=horizon, units=(2,)).settings)
+    for weight in named_weights(made).values():
+        weight.assign(np.zeros(tuple(weight.shape), np.float32))
+    return made
+
+
+def untidy(seed: int) -> Recording:
+    """Three series with missing values, gaps filled and gaps too long, late and repeated ticks."""
+    random = np.random.default_rng(seed)
+    ticks = wide(waves(3, 150, seed))
+    value = np.where(random.uniform(size=len(ticks)) < 0.1, np.nan, ticks.value)
+    keep = random.uniform(size=len(ticks)) > 0.1
+    gone = (ticks.series == 1) & (ticks.time_ms > START_MS + 60_000) & (ticks.time_ms < START_MS + 100_000)
+    rows = np.flatnonzero(keep & ~gone)
+    rows = np.concatenate([rows, rows[-40:-30]])  # late
+    rows = np.repeat(rows, 1 + (random.uniform(size=len(rows)) < 0.05))
+    return Recording(ticks.names, ticks.series[rows], ticks.time_ms[rows], value[rows])
+
+
+@pytest.mark.parametrize("stream", [{"step": "1s"}, {"step": "1s", "bar": "mean"}, {"step": "tick"}])
+def test_the_forecasts_are_those_that_replay_publishes(stream, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(backtest_module, "CHUNK_NUMBERS", 500)
+    ticks, settings = untidy(1), Settings(stream=stream)
+    features = FLAT if stream["step"] == "tick" else FEATURES
+    made = builders.network(features=features)
+    line = builders.pipeline(settings, made, features=features)
+    scales: list[float] = []
+
+    def scored(forecasts: Forecasts) -> None:
+        scales.extend(forecasts.scale.tolist())
+
+    replay(ticks, settings, line, tmp_path / "out.jsonl", scored)
+    published = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert len(published) > 250
+    found: list[tuple[str, int, np.ndarray]] = []
+
+    def watch(series: str, origin_ms: np.ndarray, quantiles: np.ndarray) -> None:
+        found.extend(zip([series] * len(quantiles), origin_ms.tolist(), quantiles, strict=True))
+
+    manifest = builders.manifest(made, features=features, step_ms=settings.stream.step, bar=settings.stream.bar)
+    results = backtest(ticks, settings, manifest, made, Choice(), watch)
+    assert results.origins == len(published)
+    served = sorted(zip(published, scales, strict=True), key=lambda one: (one[0]["series"], one[0]["origin"]))
+    for (one, scale), (series, origin, quantiles) in zip(served, found, strict=True):
+        assert (one["series"], one["origin"]) == (series, origin)
+        expected = np.array(list(one["quantiles"].values())).T
+        tolerance = 1e-5 * np.maximum(max(1.0, scale), np.abs(expected))
+        assert (np.abs(quantiles - expected) <= tolerance).all(), one
+
+
+@given(missing=st.sets(st.integers(1, 79), max_size=40), start=st.integers(0, 70))
+@hypothesis_settings(max_examples=15, deadline=None)
+def test_every_origin_and_step_with_a_known_actual_counts_for_everyone(missing, start) -> None:
+    values = waves(2, 80)
+    values[1, sorted(missing)] = np.nan
+    results = run(wide(values), Choice(start_ms=START_MS + 1_000 * start))
+    expected = [
+        sum(not np.isnan(row[o + step]) for o in range(start, 80) for step in (1, 2, 3) if o + step < 80)
+        for row in values
+    ]
+    assert results.origins == 2 * (80 - start)
+    for name, tally in results.tallies.items():
+        assert tally.pairs().tolist() == expected, name
+    assert results.crossings == results.not_finite == 0
+
+
+def test_the_size_of_a_chunk_changes_no_figure(monkeypatch) -> None:
+    ticks = untidy(2)
+    figures = []
+    for numbers in (8_000_000, 100):
+        monkeypatch.setattr(backtest_module, "CHUNK_NUMBERS", numbers)
+        results = run(ticks)
+        figures.append({name: tally.by_series() for name, tally in results.tallies.items()})
+    for name, metrics in figures[0].items():
+        for metric, values in metrics.items():
+            np.testing.assert_allclose(figures[1][name][metric], values, rtol=1e-4, equal_nan=True)
+
+
+def test_a_network_of_zeros_scores_as_level_and_profile_alone() -> None:
+    results = run(untidy(3), made=zero_network())
+    model, rival = (results.tallies[name].by_series() for name in ("model", "level and profile"))
+    for metric in ("mse", "mae", "mase", "smape"):
+        np.testing.assert_allclose(model[metric], rival[metric], rtol=1e-6)
+    found = skill(results, HORIZON, "mase")
+    assert found is not None
+    assert found.skill <= 1e-6
+
+
+def test_rows_hold_whole_horizons_and_the_origin_before_them() -> None:
+    results = run(wide(waves(2, 60)), Choice(rows=(40, 50)))
+    origins = np.concatenate(results.origin_ms[0])
+    assert origins.tolist() == [START_MS + 1_000 * row for row in range(39, 47)]  # A − 1 to B − H − 1
+    assert results.tallies["model"].pairs().tolist() == [8 * HORIZON] * 2
+
+
+@pytest.mark.parametrize("rows", [(0, 30), (20, 22), (50, 61)])
+def test_rows_that_hold_no_origin_are_refused(rows) -> None:
+    with pytest.raises(ConfigError, match="--rows"):
+        run(wide(waves(1, 60)), Choice(rows=rows))
+
+
+def test_rows_to_normalise_over_that_are_not_there_are_refused() -> None:
+    with pytest.raises(ConfigError, match="--normalise-rows 0:61: the longest series has rows 0:60"):
+        run(wide(waves(1, 60)), Choice(normalise_rows=(0, 61)))
+
+
+def test_a_range_without_an_actual_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no origin"):
+        run(wide(waves(1, 60)), Choice(start_ms=START_MS + 59_000))
+
+
+def test_origins_begin_behind_what_the_model_was_chosen_on() -> None:
+    ticks = wide(waves(1, 60))
+    behind = run(ticks, training={"validation_end_ms": START_MS + 40_000})
+    assert behind.origins == 20
+    other = run(ticks, training={"validation_end_ms": START_MS + 90_000})  # another recording than it was trained on
+    assert other.origins == 60
+
+
+def test_normalised_errors_are_in_units_of_each_series_deviation() -> None:
+    values = waves(2, 60)
+    values[1] *= 10
+    results = run(wide(values), Choice(rows=(40, 60), normalise_rows=(0, 30)))
+    found = results.tallies["last value"].by_series()
+    deviation = values[:, :30].std(axis=1)
+    np.testing.assert_allclose(found["normalised_mse"], found["mse"] / deviation**2)
+    np.testing.assert_allclose(found["normalised_mae"], found["mae"] / deviation)
+
+
+def test_mase_divides_by_the_seasonal_steps_before_the_first_origin() -> None:
+    values = waves(1, 60)
+    values[0, 11] = np.nan
+    results = run(wide(values), Choice(rows=(40, 60)))
+    found = results.tallies["model"].by_series()
+    naive = np.nanmean(np.abs(values[0, 4:39] - values[0, :35]))
+    np.testing.assert_allclose(found["mase"], found["mae"] / naive)
+
+
+def test_a_constant_series_has_no_mase_and_spoils_nobody_elses() -> None:
+    values = waves(2, 60)
+    values[1] = 5.0
+    results = run(wide(values), Choice(rows=(40, 60)))
+    model = results.tallies["model"]
+    assert np.isnan(model.by_series()["mase"][1])
+    assert model.overall()["mase"] == pytest.approx(model.by_series()["mase"][0])
+    json.dumps(as_json(results, builders.manifest(builders.network())), allow_nan=False)
+
+
+def test_actuals_are_found_behind_a_restart_but_no_rival_remembers_what_was_before_it() -> None:
+    values = waves(1, 60)
+    values[0, 32:] += 1_000
+    ticks = wide(values)
+    keep = ~np.isin(np.arange(60), [30, 31])
+    ticks = Recording(ticks.names, ticks.series[keep], ticks.time_ms[keep], ticks.value[keep])
+    made = builders.network()
+    settings = Settings(stream={"step": "1s", "max_gap": "1s"})
+    results = backtest(ticks, settings, builders.manifest(made), made, Choice())
+    assert results.origins == 58
+    # three steps from each origin, but not those into the gap or past the end
+    missing = sum(
+        origin + step in {30, 31} or origin + step > 59 for origin in np.flatnonzero(keep) for step in (1, 2, 3)
+    )
+    assert results.tallies["level and profile"].pairs().tolist() == [3 * 58 - missing]
+    for name, tally in results.tallies.items():
+        losses = tally.by_origin("mae", 0)
+        if name not in {"model", "damped Holt"}:
+            assert losses[29] > 900, name  # origin 29, actual 32
+            assert (losses[30:] < 100).all(), name
+
+
+def test_skill_names_the_best_rival_and_its_interval_holds_it() -> None:
+    results = run(wide(waves(2, 120)))
+    totals = {name: tally.overall()["mase"] for name, tally in results.tallies.items()}
+    model = totals.pop("model")
+    found = skill(results, HORIZON, "mase")
+    assert found is not None
+    assert found.rival == min(totals, key=lambda name: totals[name])
+    assert found.skill == pytest.approx(1 - model / totals[found.rival])
+    assert found.low < found.skill < found.high
+    one = skill(results, HORIZON, "pinball", series=1)
+    assert one is not None
+    scores = {name: tally.by_series()["crps"][1] for name, tally in results.tallies.items()}
+    assert one.skill == pytest.approx(1 - scores["model"] / scores[one.rival])
+
+
+def write_case(folder: Path) -> list[str]:
+    made = builders.network()
+    save_bundle(folder / "model", builders.manifest(made), made)
+    (folder / "f.toml").write_text(f'[stream]\nstep = "1s"\n[model]\nbundle = "{folder}/model"\n')
+    ticks = wide(waves(2, 60))
+    rows = (f"{name},{time_ms},{value}" for name, time_ms, value in ticks.ticks())
+    (folder / "t.csv").write_text("\n".join(["series,ts,value", *rows]))
+    return ["backtest", "--config", str(folder / "f.toml"), "--input", str(folder / "t.csv")]
+
+
+def test_the_command_prints_every_table_and_writes_every_figure(tmp_path, capsys) -> None:
+    arguments = [*write_case(tmp_path), "--rows", "40:60", "--normalise-rows", "0:30", "--out", f"{tmp_path}/r.json"]
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for text in ("norm. MSE", "MASE", "CRPS", "Winkler 80 %", "seasonal naive 4s", "damped Holt", "by horizon step"):
+        assert text in shown
+    assert "0 crossing quantiles" in shown
+    assert "not available from the trained quantiles [0.1, 0.5, 0.9]: intervals of 50 %, 90 %, 95 %" in shown
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["origins"] == 2 * 18
+    assert report["pairs"] == 2 * 18 * HORIZON
+    assert set(report["by_series"]) == {"s0", "s1"}
+    assert len(report["by_step"]["model"]["mae"]) == HORIZON
+    assert report["intervals"] == {"scored": [0.8], "not_trained": [0.5, 0.9, 0.95]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--rows", "5"], "A:B"),
+        (["--rows", "50:40"], "A:B"),
+        (["--rows", "50:99"], "--rows"),
+        (["--start", "yesterday"], "--start"),
+        (["--rows", "40:60", "--start", "0"], "not allowed"),
+    ],
+)
+def test_bad_usage_ends_with_2_and_names_the_option(arguments, named, tmp_path, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*write_case(tmp_path), *arguments])
+    assert ended.value.code == 2
+    assert named in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not ETT.exists(), reason="needs ../shared/data/ett, which is not part of the repository")
+def test_the_published_anchors_of_etth1_come_out_to_three_decimals() -> None:
+    settings = Settings(stream={"step": "1h"})
+    ticks = read_recording([ETT], settings.input, Columns())
+    features = FeatureSettings.derive((24,), CONTEXT)
+    made = zero_network(features, 96)
+    manifest = Manifest(**(builders.manifest(made, features=features).model_dump() | {"step_ms": 3_600_000}))
+    results = backtest(ticks, settings, manifest, made, Choice(rows=(11_520, 14_400), normalise_rows=(0, 8_640)))
+    assert results.origins == 7 * 2_785
+    found = {name: tally.overall() for name, tally in results.tallies.items()}
+    for name, anchors in (("last value", (1.294, 0.713)), ("seasonal naive 1d", (0.512, 0.433))):
+        errors = found[name]["normalised_mse"], found[name]["normalised_mae"]
+        assert tuple(round(error, 3) for error in errors) == anchors
