@@ -26,7 +26,8 @@ from training import backtest as backtest_module
 from training.backtest import Results, backtest
 from training.backtest_report import as_json
 from training.origins import Choice
-from training.skill import skill
+from training.skill import skills
+from training.tally import few_steps
 
 HORIZON = 3
 ETT = Path(__file__).parents[2] / "shared" / "data" / "ett" / "ETTh1.csv.gz"
@@ -150,7 +151,7 @@ def test_a_network_of_zeros_scores_as_level_and_profile_alone() -> None:
     model, rival = (results.tallies[name].by_series() for name in ("model", "level and profile"))
     for metric in ("mse", "mae", "mase", "smape"):
         np.testing.assert_allclose(model[metric], rival[metric], rtol=1e-6)
-    found = skill(results, HORIZON, "mase")
+    found = skills(results, HORIZON, "mase")[0]
     assert found is not None
     assert found.skill <= 1e-6
 
@@ -231,7 +232,7 @@ def test_actuals_are_found_behind_a_restart_but_no_rival_remembers_what_was_befo
     )
     assert results.tallies["level and profile"].pairs().tolist() == [3 * 58 - missing]
     for name, tally in results.tallies.items():
-        losses = tally.by_origin("mae", 0)
+        losses = tally.by_origin("mase", 0)[:, 0] / tally.overall()["mase"] * tally.overall()["mae"]
         if name not in {"model", "damped Holt"}:
             assert losses[29] > 900, name  # origin 29, actual 32
             assert (losses[30:] < 100).all(), name
@@ -241,15 +242,26 @@ def test_skill_names_the_best_rival_and_its_interval_holds_it() -> None:
     results = run(wide(waves(2, 120)))
     totals = {name: tally.overall()["mase"] for name, tally in results.tallies.items()}
     model = totals.pop("model")
-    found = skill(results, HORIZON, "mase")
+    found = skills(results, HORIZON, "mase")[0]
     assert found is not None
     assert found.rival == min(totals, key=lambda name: totals[name])
-    assert found.skill == pytest.approx(1 - model / totals[found.rival])
+    assert found.skill == pytest.approx(1 - model / totals[found.rival], rel=1e-4)
     assert found.low < found.skill < found.high
-    one = skill(results, HORIZON, "pinball", series=1)
+    one = skills(results, HORIZON, "pinball", series=1)[0]
     assert one is not None
     scores = {name: tally.by_series()["crps"][1] for name, tally in results.tallies.items()}
-    assert one.skill == pytest.approx(1 - scores["model"] / scores[one.rival])
+    assert one.skill == pytest.approx(1 - scores["model"] / scores[one.rival], rel=1e-4)
+
+
+def test_skill_at_a_step_is_that_of_the_step_alone() -> None:
+    results = run(wide(waves(2, 120)))
+    by_step = {name: tally.by_step()["mase"] for name, tally in results.tallies.items()}
+    assert few_steps(HORIZON) == [1, 2, 3]
+    for step, found in enumerate(skills(results, HORIZON, "mase")[1:]):
+        assert found is not None
+        rivals = {name: losses[step] for name, losses in by_step.items() if name != "model"}
+        assert found.rival == min(rivals, key=lambda name: rivals[name])
+        assert found.skill == pytest.approx(1 - by_step["model"][step] / rivals[found.rival], rel=1e-4)
 
 
 def write_case(folder: Path) -> list[str]:
@@ -277,6 +289,7 @@ def test_the_command_prints_every_table_and_writes_every_figure(tmp_path, capsys
     assert report["pairs"] == 2 * 18 * HORIZON
     assert set(report["by_series"]) == {"s0", "s1"}
     assert len(report["by_step"]["model"]["mae"]) == HORIZON
+    assert list(report["skill_by_step"]) == ["1", "2", "3"]
     assert report["intervals"] == {"scored": [0.8], "not_trained": [0.5, 0.9, 0.95]}
 
 

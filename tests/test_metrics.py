@@ -18,7 +18,7 @@ from training.metrics import (
     symmetric_percentage_error,
     weighted_quantile_loss,
 )
-from training.tally import Charges, Tally
+from training.tally import Charges, Tally, few_steps
 
 NAN = float("nan")
 
@@ -114,8 +114,14 @@ def test_a_tally_of_parts_is_the_tally_of_the_whole(data) -> None:
         assert one.keys() == other.keys()
         for name, value in one.items():
             np.testing.assert_allclose(other[name], value, equal_nan=True)
-    np.testing.assert_allclose(parts.by_origin("mae", 1), whole.by_origin("mae", 1))
+    np.testing.assert_allclose(parts.by_origin("mase", 1), whole.by_origin("mase", 1))
     assert parts.pairs().tolist() == [0, int((~np.isnan(actual)).sum())]
+
+
+def test_a_few_steps_run_from_the_first_to_the_last() -> None:
+    assert few_steps(1) == [1]
+    assert few_steps(4) == [1, 2, 3, 4]
+    assert few_steps(96) == [1, 2, 6, 15, 39, 96]
 
 
 def test_a_tally_holds_the_means_of_what_is_known() -> None:
@@ -135,4 +141,4 @@ def test_a_tally_holds_the_means_of_what_is_known() -> None:
     assert found["pinball"] == pytest.approx(sum(pinballs) / 9)
     assert found["crps"] == pytest.approx(2 * sum(pinballs) / 3 / 70)
     assert tally.by_step()["mae"].tolist() == [0.5, 4.0]
-    assert tally.by_origin("mae", 0).tolist() == [1.0, 4.0]
+    assert tally.by_origin("mase", 0).tolist() == [[0.5, 0.5, 0.0], [2.0, 0.0, 2.0]]  # in all, at step 1, at step 2

@@ -17,12 +17,14 @@ from forecaster.recording import Recording
 from training.backtest import Results, backtest
 from training.metrics import SHARES, central_intervals
 from training.origins import Choice
-from training.skill import Skill, skill
+from training.skill import skills
+from training.tally import OF_SKILL, few_steps
 
 TITLES = {
     "normalised_mse": "norm. MSE", "normalised_mae": "norm. MAE", "mse": "MSE", "mae": "MAE", "mase": "MASE",
     "smape": "sMAPE %", "pinball": "pinball", "crps": "CRPS",
 }  # fmt: skip
+WIDTH = 130  # of the widest table: figures are never cut
 
 
 def backtest_with_tables(recording: Recording, settings: Settings, choice: Choice, out: Path | None) -> Results:
@@ -35,9 +37,11 @@ def backtest_with_tables(recording: Recording, settings: Settings, choice: Choic
     report = as_json(results, manifest) | {"data_sha256": recording.fingerprint()}
     if out is not None:
         _write(out, report)
-    console = Console(width=None if Console().is_terminal else 160)
-    for table in (_overall(results, report), _by_series(report), _by_step(results, manifest)):
-        console.print(table)
+    console = Console()
+    console = Console(width=max(console.width, WIDTH))
+    for table in (_overall(report), _intervals(report), _by_series(report), _by_step(report)):
+        if len(table.columns) > 1:
+            console.print(table)
     for line in _remarks(report):
         console.print(line)
     return results
@@ -51,6 +55,7 @@ def as_json(results: Results, manifest: Manifest) -> dict[str, Any]:
     pairs = tallies["model"].pairs()
     origins = [sum(map(len, parts)) for parts in results.origin_ms]
     by_series = {name: tally.by_series() for name, tally in tallies.items()}
+    over_all_steps, *at_steps = _skills(results, network.horizon, None)
     return {
         "model": f"{manifest.name}@{manifest.version}",
         "horizon": network.horizon,
@@ -62,25 +67,28 @@ def as_json(results: Results, manifest: Manifest) -> dict[str, Any]:
         "crossings": results.crossings,
         "not_finite": results.not_finite,
         "overall": {name: _plain(tally.overall()) for name, tally in tallies.items()},
-        "skill": _skills(results, network.horizon, None),
+        "skill": over_all_steps,
+        "skill_by_step": dict(zip(map(str, few_steps(network.horizon)), at_steps, strict=True)),
         "by_step": {name: _plain(tally.by_step()) for name, tally in tallies.items()},
         "by_series": {
             series: {
                 "origins": origins[n],
                 "pairs": int(pairs[n]),
                 "scores": {f: _plain({m: v[n] for m, v in found.items()}) for f, found in by_series.items()},
-                "skill": _skills(results, network.horizon, n),
+                "skill": _skills(results, network.horizon, n)[0],
             }
             for n, series in enumerate(results.series)
         },
     }
 
 
-def _skills(results: Results, horizon: int, series: int | None) -> dict[str, Any]:
-    found: dict[str, Skill | None] = {
-        shown: skill(results, horizon, loss, series) for shown, loss in (("mase", "mase"), ("crps", "pinball"))
-    }
-    return {shown: one.as_json() if one else None for shown, one in found.items()}
+def _skills(results: Results, horizon: int, series: int | None) -> list[dict[str, Any]]:
+    """Skill by metric, over all steps and then at each of the few steps."""
+    points, spreads = (skills(results, horizon, loss, series) for loss in OF_SKILL)
+    return [
+        {"mase": point and point.as_json(), "crps": spread and spread.as_json()}
+        for point, spread in zip(points, spreads, strict=True)
+    ]
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
@@ -101,22 +109,33 @@ def _write(out: Path, report: dict[str, Any]) -> None:
         raise ForecasterError(f"{out}: cannot be written: {error.strerror}") from error
 
 
-def _overall(results: Results, report: dict[str, Any]) -> Table:
-    table = Table(title=f"{report['model']}: {results.origins} forecasts, {report['pairs']} (origin, step) pairs")
+def _overall(report: dict[str, Any]) -> Table:
     metrics = [name for name in TITLES if name in report["overall"]["model"]]
-    intervals = [f"{100 * share:g}" for share in report["intervals"]["scored"]]
-    table.add_column("forecast", no_wrap=True)
-    for title in [
-        *(TITLES[name] for name in metrics),
-        *(f"{kind} {s} %" for s in intervals for kind in ("in", "Winkler")),
-    ]:
-        table.add_column(title, justify="right", no_wrap=True)
+    table = Table(title=f"{report['model']}: {report['origins']} forecasts, {report['pairs']} (origin, step) pairs")
+    _columns(table, ["forecast", *(TITLES[name] for name in metrics)])
     for name, scores in report["overall"].items():
-        cells = [_number(scores.get(metric)) for metric in metrics]
-        for share in intervals:
-            cells += [f"{100 * scores[f'coverage_{share}']:.1f} %", _number(scores[f"winkler_{share}"])]
-        table.add_row(name, *cells, style="bold" if name == "model" else None)
+        table.add_row(name, *(_number(scores.get(metric)) for metric in metrics), style=_style(name))
     return table
+
+
+def _intervals(report: dict[str, Any]) -> Table:
+    shares = [f"{100 * share:g}" for share in report["intervals"]["scored"]]
+    table = Table(title="central intervals: share of actuals inside, and Winkler score")
+    _columns(table, ["forecast", *(title for share in shares for title in (f"in {share} %", f"Winkler {share} %"))])
+    for name, scores in report["overall"].items():
+        cells = ((f"{100 * scores[f'coverage_{s}']:.1f} %", _number(scores[f"winkler_{s}"])) for s in shares)
+        table.add_row(name, *(cell for pair in cells for cell in pair), style=_style(name))
+    return table
+
+
+def _columns(table: Table, titles: list[str]) -> None:
+    for title in titles:
+        words = title in {"forecast", "series", "best baseline"}
+        table.add_column(title, justify="left" if words else "right", no_wrap=True)
+
+
+def _style(name: str) -> str | None:
+    return "bold" if name == "model" else None
 
 
 def _by_series(report: dict[str, Any], most: int = 20) -> Table:
@@ -127,8 +146,7 @@ def _by_series(report: dict[str, Any], most: int = 20) -> Table:
         rows = sorted(rows, key=lambda row: -(row[1]["scores"]["model"].get("mase") or 0))[:most]
         title += f"; the {most} of {len(report['by_series'])} with the highest MASE"
     table = Table(title=title)
-    for name in ("series", "origins", "MASE", "skill", "best baseline", "CRPS", "skill", "best baseline"):
-        table.add_column(name, justify="left" if name in {"series", "best baseline"} else "right", no_wrap=True)
+    _columns(table, ["series", "origins", "MASE", "skill", "best baseline", "CRPS", "skill", "best baseline"])
     whole = {"origins": report["origins"], "scores": report["overall"], "skill": report["skill"]}
     for series, one in [*rows, ("all", whole)]:
         scores = one["scores"]["model"]
@@ -145,18 +163,17 @@ def _skill_cells(found: dict[str, Any] | None) -> list[str]:
     return [f"{found['skill']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]".replace("[", r"\["), found["rival"]]
 
 
-def _by_step(results: Results, manifest: Manifest) -> Table:
-    """Mean absolute error scaled as MASE does, at a few steps of the horizon."""
-    horizon = manifest.network.horizon
-    steps = sorted({min(2**n, horizon) for n in range(horizon.bit_length())} | {horizon})
-    table = Table(title="MASE by horizon step")
-    table.add_column("forecast", no_wrap=True)
-    for step in steps:
-        table.add_column(str(step), justify="right")
-    for name, tally in results.tallies.items():
-        found = tally.by_step()["mase"]
-        cells = [_number(float(found[step - 1])) for step in steps]
-        table.add_row(name, *cells, style="bold" if name == "model" else None)
+def _by_step(report: dict[str, Any]) -> Table:
+    """Mean absolute error, scaled as MASE does where it can be, at a few steps of the horizon."""
+    metric = "mase" if "mase" in report["by_step"]["model"] else "mae"
+    table = Table(title=f"{TITLES[metric]} by horizon step, and its skill against the best baseline of the step")
+    table.add_column("step", justify="right")
+    for name in report["by_step"]:
+        table.add_column(name, justify="right", style=_style(name))
+    _columns(table, ["skill", "best baseline"])
+    for step, found in report["skill_by_step"].items():
+        cells = (_number(scores[metric][int(step) - 1]) for scores in report["by_step"].values())
+        table.add_row(step, *cells, *_skill_cells(found["mase"]))
     return table
 
 
@@ -169,4 +186,9 @@ def _remarks(report: dict[str, Any]) -> list[str]:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None or not math.isfinite(value) else f"{value:.4g}" if value >= 10 else f"{value:.3f}"
+    """Four figures or so, whatever the size."""
+    if value is None or not math.isfinite(value):
+        return ""
+    if abs(value) >= 1_000:
+        return f"{value:.0f}"
+    return f"{value:#.4g}" if abs(value) >= 10 or 0 < abs(value) < 0.1 else f"{value:.3f}"

@@ -17,6 +17,8 @@ from training.metrics import (
     weighted_quantile_loss,
 )
 
+OF_SKILL = ("mase", "pinball")  # kept by origin, to be drawn anew
+
 
 @dataclass(frozen=True, slots=True)
 class Charges:
@@ -49,13 +51,20 @@ class Charges:
         return found
 
 
+def few_steps(horizon: int) -> list[int]:
+    """Horizon steps that stand for all: six at most, from the first to the last by even factors."""
+    steps: list[int] = np.unique(np.geomspace(1, horizon, 6).round().astype(np.int64)).tolist()
+    return steps
+
+
 class Tally:
     """Sums of one forecaster's losses over series `[series]` and horizon steps `[horizon]`."""
 
     def __init__(self, series: int, horizon: int) -> None:
         self._by_series: dict[str, Float] = defaultdict(lambda: np.zeros((2, series)))  # sums, and how many
         self._by_step: dict[str, Float] = defaultdict(lambda: np.zeros((2, horizon)))
-        self._by_origin: dict[str, list[list[Float]]] = defaultdict(lambda: [[] for _ in range(series)])
+        self._by_origin: dict[str, list[list[np.ndarray]]] = {name: [[] for _ in range(series)] for name in OF_SKILL}
+        self._few = [step - 1 for step in few_steps(horizon)]
 
     def add(self, series: int, losses: dict[str, Float]) -> None:
         """Take `losses` `[n, horizon]` of `n` origins of `series`; its origins come in their order."""
@@ -64,8 +73,9 @@ class Tally:
             charged = np.where(known, loss, 0.0)
             self._by_series[name][:, series] += charged.sum(), known.sum()
             self._by_step[name] += charged.sum(axis=0), known.sum(axis=0)
-            if name in {"mae", "mase", "pinball"}:
-                self._by_origin[name][series].append(charged.sum(axis=1))
+            if name in OF_SKILL:
+                kept = np.column_stack([charged.sum(axis=1), charged[:, self._few]])
+                self._by_origin[name][series].append(kept.astype(np.float32))
 
     def pairs(self) -> Int:
         """How many (origin, step) pairs of each series were scored."""
@@ -85,8 +95,8 @@ class Tally:
         return _means(self._by_step, over=False)
 
     def by_origin(self, name: str, series: int) -> Float:
-        """Summed losses of each origin of `series`."""
-        return np.concatenate([np.zeros(0), *self._by_origin[name][series]])
+        """Losses of each origin of `series` `[origins, 1 + few steps]`: of all steps summed, and at `few_steps`."""
+        return np.concatenate([np.zeros((0, 1 + len(self._few))), *self._by_origin[name][series]])
 
 
 def _means(sums: dict[str, Float], *, over: bool) -> dict[str, Float]:
