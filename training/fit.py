@@ -18,6 +18,7 @@ from forecaster.features import FeatureSettings
 from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.network import Network
 from forecaster.recording import Recording
+from training.average import RunningAverage
 from training.data import BatchShape, Examples, Sequences, Split, origins_between, sequences, split_by_time
 
 SCORED = 24  # rounds of a training window that count
@@ -158,16 +159,19 @@ def _fit(
     batches = examples.batches(shape, np.random.default_rng(training.seed))
     best: Progress | None = None
     kept: dict[str, np.ndarray] = {}
+    average = RunningAverage(network, decay=1 - 1 / (2 * training.steps_per_epoch))
     for epoch in range(1, training.epochs + 1):
         scored.reset_metrics()
         for batch in islice(batches, training.steps_per_epoch):
             mean_loss = scored.train_on_batch((batch.inputs, batch.scored), batch.target, batch.weight)
-        loss = validate.loss()
+            average.update()
+        with average.in_place():
+            loss = validate.loss()
         better = best is None or loss < best.validation_loss
         now = Progress(epoch, training.epochs, float(mean_loss), loss, validate.baseline_loss, better)
         report(now)
         if better:
-            best, kept = now, {name: np.copy(weight.numpy()) for name, weight in named_weights(network).items()}
+            best, kept = now, average.weights()
         elif best is not None and epoch - best.epoch >= training.patience:
             break
     if best is None or not np.isfinite(best.validation_loss):
