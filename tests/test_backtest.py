@@ -118,6 +118,23 @@ def test_the_forecasts_are_those_that_replay_publishes(stream, tmp_path, monkeyp
         assert (np.abs(quantiles - expected) <= tolerance).all(), one
 
 
+def test_the_state_is_carried_from_the_first_tick_wherever_the_origins_begin() -> None:
+    ticks, made = untidy(4), builders.network()
+    start_ms, seen = START_MS + 70_000, []
+    for choice in (Choice(), Choice(start_ms=start_ms)):
+        found: dict[tuple[str, int], np.ndarray] = {}
+
+        def watch(series: str, origin_ms: np.ndarray, quantiles: np.ndarray, found: dict = found) -> None:
+            found.update(zip([(series, origin) for origin in origin_ms.tolist()], quantiles, strict=True))
+
+        backtest(ticks, Settings(), builders.manifest(made), made, choice, watch)
+        seen.append(found)
+    whole, later = seen
+    assert later.keys() == {key for key in whole if key[1] >= start_ms}
+    for key, quantiles in later.items():
+        np.testing.assert_allclose(quantiles, whole[key], rtol=1e-5, atol=1e-5)
+
+
 @given(missing=st.sets(st.integers(1, 79), max_size=40), start=st.integers(0, 70))
 @hypothesis_settings(max_examples=15, deadline=None)
 def test_every_origin_and_step_with_a_known_actual_counts_for_everyone(missing, start) -> None:
@@ -323,3 +340,10 @@ def test_the_published_anchors_of_etth1_come_out_to_three_decimals() -> None:
     for name, anchors in (("last value", (1.294, 0.713)), ("seasonal naive 1d", (0.512, 0.433))):
         errors = found[name]["normalised_mse"], found[name]["normalised_mae"]
         assert tuple(round(error, 3) for error in errors) == anchors
+
+
+def test_every_figure_is_documented() -> None:
+    results = run(wide(waves(1, 60)), Choice(rows=(40, 60), normalise_rows=(0, 30)))
+    document = (Path(__file__).parents[1] / "docs" / "backtest.md").read_text("utf-8")
+    assert {name for name in results.tallies["model"].overall() if f"`{name}`" not in document} == set()
+    assert {name for name in results.tallies if name.removesuffix(" 4s") not in document} == set()
