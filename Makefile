@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 ARGS ?=
 
-.PHONY: demo test lint bench lock clean help
+.PHONY: demo test lint bench bench-accuracy bench-accuracy-quick lock clean help
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -22,6 +22,13 @@ lint: $(VENV)/.project ## ruff and mypy
 
 bench: $(VENV)/.project ## throughput and latency on this machine
 	$(BIN)/python -m benchmarks.throughput $(ARGS)
+
+ETT ?= ../shared/data/ett
+bench-accuracy: $(VENV)/.project ## accuracy on ETTh1 and ETTm1 (ETT=folder); finished cells are kept, a second call goes on
+	$(BIN)/python -m benchmarks.accuracy --folder $(ETT) $(ARGS)
+
+bench-accuracy-quick: $(VENV)/.project ## the same at horizon 96 with one seed
+	$(BIN)/python -m benchmarks.accuracy --folder $(ETT) --quick $(ARGS)
 
 $(VENV)/.locked: requirements/dev.txt
 	@test -n "$(PYTHON)" || { echo "make: found no Python 3.11, 3.12 or 3.13; name one with PYTHON=..." >&2; exit 1; }
@@ -54,4 +61,4 @@ clean: ## remove the environment and every cache
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
