@@ -32,6 +32,16 @@ def save_bundle(folder: Path, manifest: Manifest, network: Network) -> Manifest:
     return sealed
 
 
+def check_writable(folder: Path) -> None:
+    """Raise `BundleError` now rather than after hours of training where `folder` cannot be written."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent):
+            return
+    except OSError as error:
+        raise BundleError(f"{folder}: the bundle cannot be written: {error.strerror}") from error
+
+
 def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

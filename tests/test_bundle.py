@@ -14,7 +14,7 @@ from builders import FEATURES, Tick, assert_equal, manifest, network, pipeline, 
 from safetensors.numpy import save
 
 from forecaster import manifest as manifest_module
-from forecaster.bundle import load_bundle, named_weights, save_bundle
+from forecaster.bundle import check_writable, load_bundle, named_weights, save_bundle
 from forecaster.errors import BundleError
 from forecaster.manifest import MANIFEST, WEIGHTS, Manifest, NetworkSettings
 from forecaster.network import Network
@@ -261,3 +261,11 @@ def test_every_weight_of_a_deep_network_has_its_own_name():
     made = Network(NetworkSettings(inputs=3, units=(4, 3), horizon=2, quantiles=(0.5,)))
     assert len(named_weights(made)) == len(made.trainable_variables) == 9
     assert keras.ops.shape(named_weights(made)["gru_1/kernel"]) == (4, 9)
+
+
+def test_a_folder_that_cannot_be_written_is_known_before_training(tmp_path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BundleError, match="cannot be written"):
+        check_writable(tmp_path / "file" / "bundle")
+    check_writable(tmp_path / "new" / "bundle")
+    assert list((tmp_path / "new").iterdir()) == []

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from forecaster.bundle import load_bundle, save_bundle
+from forecaster.bundle import check_writable, load_bundle, save_bundle
 from forecaster.config import Settings, format_duration
 from forecaster.errors import ConfigError
 from forecaster.formats.forecast_json import Forecasts
@@ -22,6 +22,7 @@ from training.fit import train
 
 def train_with_progress(recording: Recording, settings: Settings, out: Path) -> Manifest:
     """Train on `recording` and save the bundle to `out`."""
+    check_writable(out)
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn()
     with Progress(*columns, console=console) as bar:
