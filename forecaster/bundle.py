@@ -14,8 +14,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from forecaster.config import Settings
 from forecaster.errors import BundleError
-from forecaster.manifest import MANIFEST, WEIGHTS, Manifest, read_bundle
+from forecaster.manifest import MANIFEST, WEIGHTS, Manifest, configured_bundle, read_bundle
 from forecaster.network import Network
 
 
@@ -91,6 +92,13 @@ def load_bundle(folder: Path) -> tuple[Manifest, Network]:
         if not np.isfinite(array).all():
             raise BundleError(f"{path}: array {name} holds a value that is not finite")
         variable.assign(array)
+    return manifest, network
+
+
+def load_configured(settings: Settings) -> tuple[Manifest, Network]:
+    """The bundle that `model.bundle` names, held against the rest of the configuration."""
+    manifest, network = load_bundle(configured_bundle(settings))
+    manifest.check_stream(settings)
     return manifest, network
 
 

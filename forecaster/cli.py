@@ -146,18 +146,18 @@ def _run(options: argparse.Namespace) -> None:
     run(settings, make_client, _pipeline, time.time)
 
 
-def _pipeline(settings: Settings, bundle: Path, metrics: "Metrics") -> "Pipeline":
+def _pipeline(settings: Settings, metrics: "Metrics") -> "Pipeline":
     """The line of the bundle's model, compiled and warm."""
-    from forecaster.bundle import load_bundle
+    from forecaster.bundle import load_configured
     from forecaster.logs import event
     from forecaster.pipeline import Pipeline
 
-    manifest, network = load_bundle(bundle)
+    manifest, network = load_configured(settings)
     pipeline = Pipeline(settings, manifest, network, stage=lambda name: metrics.stage.labels(name).time())
     pipeline.inference.engine.warm_up()
     metrics.model.labels(manifest.name, manifest.version).set(1)
     metrics.compiled_shapes.set(pipeline.inference.engine.compiled_shapes)
-    event("model_ready", model=f"{manifest.name}@{manifest.version}", bundle=str(bundle))
+    event("model_ready", model=f"{manifest.name}@{manifest.version}", bundle=str(settings.model.bundle))
     return pipeline
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from forecaster.config import Settings
 from forecaster.errors import BrokerUnavailableError, ConfigError, RetryableError
 from forecaster.kafka.client import Client
 from forecaster.logs import event
-from forecaster.manifest import read_bundle
+from forecaster.manifest import Manifest, configured_bundle, read_bundle
 from forecaster.metrics import Metrics
 from forecaster.records import RecordBatch
 from forecaster.web.endpoints import Endpoints, Probe
@@ -116,12 +115,14 @@ class Daemon:
 def run(
     settings: Settings,
     make_client: Callable[[int | None], Client],
-    make_pipeline: Callable[[Settings, Path, Metrics], "Pipeline"],
+    make_pipeline: Callable[[Settings, Metrics], "Pipeline"],
     clock: Clock,
 ) -> None:
     """Serve until a signal: check, connect, build and warm the model, loop, drain."""
-    bundle = check(settings)
-    span_ms = settings.stream.rebuild_span or read_bundle(bundle)[0].rebuild_span_ms()
+    manifest = check(settings)
+    span_ms = settings.stream.rebuild_span
+    if span_ms is None:
+        span_ms = manifest.rebuild_span_ms()
     metrics = Metrics()
     daemons: list[Daemon] = []
     longest_turn_s = 2 * settings.kafka.delivery_timeout / 1000 + 60
@@ -135,7 +136,7 @@ def run(
         event("starting", metrics_port=endpoints.port, delivery=settings.delivery, emit=settings.emit)
         try:
             client.start()
-            pipeline = make_pipeline(settings, bundle, metrics)
+            pipeline = make_pipeline(settings, metrics)
             daemon = Daemon(pipeline, client, metrics, clock)
             _stop_on_signals(daemon, settings.kafka.shutdown_timeout / 1000)
             daemons.append(daemon)
@@ -146,15 +147,13 @@ def run(
         event("stopped", forecasts=daemon.forecasts)
 
 
-def check(settings: Settings) -> Path:
-    """The folder of the bundle; raises for what can be known to be wrong before anything is started."""
+def check(settings: Settings) -> Manifest:
+    """The manifest to serve; raises for what can be known to be wrong before anything is started."""
     if settings.delivery == "exactly_once":
         raise ConfigError('delivery: "exactly_once" is not available yet: set "at_least_once"')
-    if settings.model.bundle is None:
-        raise ConfigError("model.bundle: not set: name the folder of a trained bundle")
-    manifest, _ = read_bundle(settings.model.bundle)
+    manifest, _ = read_bundle(configured_bundle(settings))
     manifest.check_stream(settings)
-    return settings.model.bundle
+    return manifest
 
 
 def _stop_on_signals(daemon: Daemon, grace_s: float) -> None:

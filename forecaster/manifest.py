@@ -107,6 +107,13 @@ def read_bundle(folder: Path) -> tuple[Manifest, bytes]:
     return manifest, weights
 
 
+def configured_bundle(settings: Settings) -> Path:
+    """The folder that `model.bundle` names; raises `ConfigError` where it is not set."""
+    if settings.model.bundle is None:
+        raise ConfigError("model.bundle: not set: name the folder of a trained bundle")
+    return settings.model.bundle
+
+
 def _load_manifest(path: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(_read(path))

@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from forecaster.config import InputSettings
+from forecaster.config import PER_MS, InputSettings
 from forecaster.errors import ConfigError
 from forecaster.records import Float, Int
 
 TIME_COLUMNS = ("time", "timestamp", "date", "datetime")
 MISSING = frozenset(("", "na", "nan", "null", "none"))
-UNIT_PER_MS = {"s": 0.001, "ms": 1.0, "us": 1_000.0, "ns": 1_000_000.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,7 @@ def _times(path: Path, name: str, texts: Sequence[str], settings: InputSettings)
     try:
         numbers = np.array(texts, dtype=np.float64)
         if np.isfinite(numbers).all():
-            return np.rint(numbers / UNIT_PER_MS[settings.time_unit]).astype(np.int64)
+            return np.rint(numbers / PER_MS[settings.time_unit]).astype(np.int64)
     except ValueError:
         pass  # ISO times, or a mistake that the reading one by one will name
     one_by_one = (_time(path, name, number, text, settings) for number, text in enumerate(texts, 2))
@@ -144,7 +143,7 @@ def _times(path: Path, name: str, texts: Sequence[str], settings: InputSettings)
 
 def _time(path: Path, name: str, number: int, text: str, settings: InputSettings) -> int:
     with suppress(ValueError, OverflowError):
-        return round(float(text) / UNIT_PER_MS[settings.time_unit])
+        return round(float(text) / PER_MS[settings.time_unit])
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

@@ -9,9 +9,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from forecaster.bundle import load_bundle
+from forecaster.bundle import load_configured
 from forecaster.config import Settings
-from forecaster.errors import ConfigError, ForecasterError
+from forecaster.errors import ForecasterError
 from forecaster.manifest import Manifest
 from forecaster.recording import Recording
 from training.backtest import Results, backtest
@@ -29,10 +29,7 @@ WIDTH = 130  # of the widest table: figures are never cut
 
 def backtest_with_tables(recording: Recording, settings: Settings, choice: Choice, out: Path | None) -> Results:
     """Score the configured bundle on `recording`, print the tables, and write all of it to `out` as JSON."""
-    if settings.model.bundle is None:
-        raise ConfigError("model.bundle: not set: name the folder of a trained bundle")
-    manifest, network = load_bundle(settings.model.bundle)
-    manifest.check_stream(settings)
+    manifest, network = load_configured(settings)
     results = backtest(recording, settings, manifest, network, choice)
     report = as_json(results, manifest) | {"data_sha256": recording.fingerprint()}
     if out is not None:

@@ -6,9 +6,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from forecaster.bundle import check_writable, load_bundle, save_bundle
+from forecaster.bundle import check_writable, load_configured, save_bundle
 from forecaster.config import Settings, format_duration
-from forecaster.errors import ConfigError
 from forecaster.formats.forecast_json import Forecasts
 from forecaster.manifest import Manifest
 from forecaster.pipeline import Pipeline
@@ -60,10 +59,7 @@ def scored_from_ms(manifest: Manifest, actuals: Sequences) -> int:
 
 def replay_with_scores(recording: Recording, settings: Settings, out: Path | None) -> list[Score]:
     """Replay `recording` through the configured bundle, and print outcomes and accuracy."""
-    if settings.model.bundle is None:
-        raise ConfigError("model.bundle: not set: name the folder of a trained bundle")
-    manifest, network = load_bundle(settings.model.bundle)
-    manifest.check_stream(settings)
+    manifest, network = load_configured(settings)
     served = settings.model_copy(
         update={"model": settings.model.model_copy(update={"context_length": manifest.context_length})}
     )

@@ -5,9 +5,7 @@ from typing import Any
 
 import orjson
 
-from forecaster.config import InputSettings
-
-PER_MS = {"ms": 1, "us": 1_000, "ns": 1_000_000}
+from forecaster.config import PER_MS, InputSettings
 
 
 class JsonTickEncoder:
@@ -25,13 +23,13 @@ class JsonTickEncoder:
         self._template = orjson.dumps(tree).replace(b"%", b"%%")
         for name in fields:
             self._template = self._template.replace(b'"%%%%(%b)b"' % name.encode(), b"%%(%b)b" % name.encode())
-        self._per_ms = PER_MS.get(settings.time_unit)
+        self._per_ms = PER_MS[settings.time_unit]
         self._text = settings.value_format == "numeric_string"
 
     def encode(self, series: str, time_ms: int, value: float) -> bytes:
         """One tick; a NaN `value` becomes null."""
         number = repr(value) if self._text and not math.isnan(value) else value
-        time = time_ms / 1000 if self._per_ms is None else time_ms * self._per_ms
+        time = time_ms * int(self._per_ms) if self._per_ms >= 1 else time_ms / 1000
         return self._template % {
             b"series": orjson.dumps(series),
             b"time": orjson.dumps(time),

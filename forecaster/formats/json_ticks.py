@@ -8,12 +8,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from forecaster.config import InputSettings
+from forecaster.config import PER_MS, InputSettings
 from forecaster.records import Bool, Fault, Float, Int, RecordBatch, TickBatch
 
 MOST_SERIES_BYTES = 1024
 END_OF_TIME_MS = 253_402_300_800_000  # the year 10000, where RFC 3339 ends
-PER_MS = {"s": 0.001, "ms": 1, "us": 1_000, "ns": 1_000_000}
 
 
 class JsonTickDecoder:
