@@ -190,6 +190,7 @@ class TrainingSettings(Section):
     patience: Annotated[int, Field(ge=1)] = 4
     batch_size: Annotated[int, Field(ge=1)] = 32
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
+    caution: Annotated[float, Field(ge=0, le=10)] = 2.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     @model_validator(mode="after")

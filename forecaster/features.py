@@ -5,7 +5,11 @@ For each series: `level`s (exponential means over several spans), a seasonal `pr
 one-step baseline) and exponential means of the residual. The *baseline* of step h is the first
 level plus the profiles at that step's phase; the network forecasts (value − baseline) / scale.
 
+Each profile has `recent` ones beside it, which follow the last few visits of a phase; what they differ
+by from the profile at a step's phase is an input of that step: the network weighs old against new.
+
 All state is float64: a float32 mean at a rate of 1/2,880 never moves from 100,000 toward 100,010.
+The recent profiles are kept relative to theirs, and move fast: float32 is enough.
 """
 
 from dataclasses import dataclass
@@ -16,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from forecaster.records import Bool, Float, Int
-from forecaster.recurrences import exponential_mean
+from forecaster.recurrences import exponential_mean, linear_recurrence
 
 CLIP = 10.0
 MOST_VISITS = 65_535  # counted; the smallest profile_rate is reached long before
@@ -36,6 +40,7 @@ class FeatureSettings(BaseModel):
     residual_spans: tuple[Span, ...] = ()
     scale_span: Span
     profile_rate: Annotated[float, Field(ge=1e-4, le=1)] = 0.05
+    recent_rates: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     first_scale: PositiveFloat = 0.01  # of the first value's size, until errors have been seen
 
     @classmethod
@@ -48,6 +53,7 @@ class FeatureSettings(BaseModel):
                 level_spans=(7 * day, 14 * day, 30 * day),
                 residual_spans=tuple(max(1.0, part * day) for part in (1 / 8, 1 / 2, 1, 3)),
                 scale_span=7 * day,
+                recent_rates=(0.15, 0.4),
             )
         spans = (1.0, *(max(2.0, context_length * part) for part in (1 / 16, 1 / 4, 1)))
         return cls(level_spans=spans, scale_span=max(2.0, float(context_length)))
@@ -56,6 +62,11 @@ class FeatureSettings(BaseModel):
     def longest_span(self) -> float:
         """Steps after which nothing older than them matters much."""
         return max(*self.level_spans, self.scale_span, *self.residual_spans)
+
+    @property
+    def recents(self) -> int:
+        """How many recent profiles each horizon step is shown."""
+        return len(self.seasons) * len(self.recent_rates)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -82,16 +93,17 @@ class Features:
         self.residual_mean = np.zeros((0, len(settings.residual_spans)))
         self.scale = np.zeros(0)
         self.profile = np.zeros((0, self.offsets[-1]))
+        self.recent = np.zeros((0, len(settings.recent_rates), self.offsets[-1]), np.float32)
         self.visits = np.zeros((0, self.offsets[-1]), np.uint16)
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Every state array, slots first."""
-        return self.seen, self.level, self.residual_mean, self.scale, self.profile, self.visits
+        return self.seen, self.level, self.residual_mean, self.scale, self.profile, self.recent, self.visits
 
     def grow(self, capacity: int) -> None:
         """Make room for slots below `capacity`."""
         grown = [np.concatenate([a, np.zeros((capacity - len(a), *a.shape[1:]), a.dtype)]) for a in self.arrays()]
-        self.seen, self.level, self.residual_mean, self.scale, self.profile, self.visits = grown
+        self.seen, self.level, self.residual_mean, self.scale, self.profile, self.recent, self.visits = grown
 
     def forget(self, slots: Int) -> None:
         """Return `slots` to the state of a series never seen."""
@@ -118,8 +130,9 @@ class Features:
         residual = known - level[0]
         for number, season in enumerate(settings.seasons):
             columns = slice(self.offsets[number], self.offsets[number + 1])
-            path = _ProfilePath(self.profile[:, columns], self.visits[:, columns], slot, index, season)
-            expected = expected + path.follow(np.where(valid, residual, 0.0), valid, settings.profile_rate)
+            stored = self.profile[:, columns], self.recent[..., columns], self.visits[:, columns]
+            path = _ProfilePath(*stored, slot, index, season)
+            expected = expected + path.follow(np.where(valid, residual, 0.0), valid, settings)
             residual = residual - path.after
             profiles.append(path)
         residual = np.where(valid, residual, 0.0)
@@ -179,6 +192,15 @@ class FeatureStep:
             total += path.ahead(row, column, ahead)
         return total
 
+    def recent(self, row: Int, column: Int, horizon: int) -> np.ndarray:
+        """Recent profiles less theirs at the next `horizon` steps: float32 `[n, horizon, recents]`, scaled."""
+        ahead, rates = np.arange(1, horizon + 1), len(self.state.settings.recent_rates)
+        found = np.zeros((len(row), horizon, self.state.settings.recents), np.float32)
+        for number, path in enumerate(self.profiles if rates else []):
+            found[..., number * rates : (number + 1) * rates] = path.recent_ahead(row, column, ahead)
+        scale = self.safe_scale()[row, column][:, None, None]
+        return np.clip(found / scale, -CLIP, CLIP).astype(np.float32)
+
     def commit(self) -> None:
         """Make the state after the last round the state of the series."""
         state, slot = self.state, self.slot
@@ -193,11 +215,15 @@ class FeatureStep:
 class _ProfilePath:
     """One season's profile along the rounds of a tile: a recurrence per phase, over its visits."""
 
-    def __init__(self, profile: Float, visits: np.ndarray, slot: Int, index: Int, season: int) -> None:
-        self.profile, self.visits, self.slot, self.index, self.season = profile, visits, slot, index, season
+    def __init__(
+        self, profile: Float, recent: np.ndarray, visits: np.ndarray, slot: Int, index: Int, season: int
+    ) -> None:
+        self.profile, self.recent, self.visits = profile, recent, visits
+        self.slot, self.index, self.season = slot, index, season
         self.after = np.zeros((0, 0))
+        self.recent_after = np.zeros((0, 0, 0))
 
-    def follow(self, target: Float, valid: Bool, floor: float) -> Float:
+    def follow(self, target: Float, valid: Bool, settings: FeatureSettings) -> Float:
         """Update by `target` `[series, rounds]`; the profile before each visit, of the same shape."""
         series, rounds = target.shape
         width = min(rounds, self.season)
@@ -208,27 +234,60 @@ class _ProfilePath:
             padded = np.pad(array, ((0, 0), (0, cycles * width - rounds)))
             return padded.reshape(series, cycles, width).swapaxes(1, 2)
 
-        valid_visit = by_phase(valid)
-        visits = self.visits[self.slot[:, None], phase][..., None] + np.cumsum(valid_visit, axis=2)
-        rate = np.where(valid_visit, np.maximum(floor, 1.0 / np.maximum(visits, 1)), 0.0)
-        start = self.profile[self.slot[:, None], phase]
-        path = exponential_mean(rate, by_phase(target), start)
-        self._last = phase, path[..., -1], np.minimum(visits[..., -1], MOST_VISITS)
+        def by_round(array: np.ndarray) -> np.ndarray:
+            return array.swapaxes(-1, -2).reshape(*array.shape[:-2], cycles * width)[..., :rounds]
+
+        valid_visit, target_visit = by_phase(valid), by_phase(target)
+        place = self.slot[:, None], phase
+        visits = self.visits[place][..., None] + np.cumsum(valid_visit, axis=2)
+
+        def rate(floor: float) -> Float:
+            found: Float = np.where(valid_visit, np.maximum(floor, 1.0 / np.maximum(visits, 1)), 0.0)
+            return found
+
+        slow, start = rate(settings.profile_rate), self.profile[place]
+        path = exponential_mean(slow, target_visit, start)
         before = _before(start, path)
-        self.after = path.swapaxes(1, 2).reshape(series, -1)[:, :rounds]
-        return before.swapaxes(1, 2).reshape(series, -1)[:, :rounds]
+        # r + fast (t − r) less p + slow (t − p) is a recurrence of the difference r − p alone
+        rates = settings.recent_rates
+        fast = np.array([rate(floor) for floor in rates]).reshape(len(rates), *slow.shape)
+        differs = np.moveaxis(self.recent[self.slot[:, None], :, phase], -1, 0)
+        recent = linear_recurrence(1.0 - fast, (fast - slow) * (target_visit - before), differs.astype(np.float64))
+        self._last = phase, path[..., -1], recent[..., -1], np.minimum(visits[..., -1], MOST_VISITS)
+        self.after, self.recent_after = by_round(path), by_round(recent)
+        return by_round(before)
 
     def ahead(self, row: Int, column: Int, steps: Int) -> Float:
         """The profile `steps` `[horizon]` after (row, column): the latest visit of each step's phase."""
-        latest = column[:, None] + steps - self.season * -(-steps // self.season)
-        stored = self.profile[self.slot[row][:, None], (self.index[row][:, None] + latest) % self.season]
+        latest, phase = self._latest(row, column, steps)
+        stored = self.profile[self.slot[row][:, None], phase]
         ahead: Float = np.where(latest >= 0, self.after[row[:, None], np.maximum(latest, 0)], stored)
         return ahead
 
+    def recent_ahead(self, row: Int, column: Int, steps: Int) -> Float:
+        """The same of what the recent profiles differ by, `[n, horizon, rates]`."""
+        latest, phase = self._latest(row, column, steps)
+        stored = self.recent[self.slot[row][:, None], :, phase]
+        visited = np.moveaxis(self.recent_after[:, row[:, None], np.maximum(latest, 0)], 0, -1)
+        ahead: Float = np.where((latest >= 0)[..., None], visited, stored)
+        return ahead
+
+    def _latest(self, row: Int, column: Int, steps: Int) -> tuple[Int, Int]:
+        """Column of the latest visit of each step's phase, below 0 where it was before the tile, and the phase."""
+        latest = latest_visit(column, steps, self.season)
+        return latest, (self.index[row][:, None] + latest) % self.season
+
     def commit(self) -> None:
-        phase, profile, visits = self._last
+        phase, profile, recent, visits = self._last
         self.profile[self.slot[:, None], phase] = profile
+        self.recent[self.slot[:, None], :, phase] = np.moveaxis(recent, 0, -1)
         self.visits[self.slot[:, None], phase] = visits
+
+
+def latest_visit(at: Int, steps: Int, season: int) -> Int:
+    """The last place up to `at` `[n]` that has the phase of `steps` `[horizon]` after it, `[n, horizon]`."""
+    latest: Int = at[:, None] + steps - season * -(-steps // season)
+    return latest
 
 
 def _rate(valid: Bool, seen: Int, span: Float | float) -> Float:

@@ -12,16 +12,20 @@ from keras import ops
 
 from forecaster.bundle import named_weights
 from forecaster.config import Settings
-from forecaster.engine import ROUNDS_LADDER, SERIES_LADDER, Engine
 from forecaster.errors import ConfigError
 from forecaster.features import FeatureSettings
 from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.network import Network
 from forecaster.recording import Recording
 from training.average import RunningAverage
-from training.data import BatchShape, Examples, Sequences, Split, origins_between, sequences, split_by_time
+from training.data import Scratch, Sequences, Split, sequences, split_by_time
+from training.examples import BatchShape, Examples
+from training.start import start_from_residuals
+from training.table import feature_table
+from training.validation import Validation
 
-SCORED = 24  # rounds of a training window that count
+SCORED, SCORED_STEPS = (4, 24), 6_144  # rounds of a training window that count: fewer of a longer horizon
+COLD = 0.1  # of the training windows begin from an empty state
 UNSCORED = 0.4  # of a training window: the rounds over which the empty hidden state fills
 
 
@@ -38,16 +42,31 @@ class Progress:
 
 
 class PinballLoss(keras.losses.Loss):  # type: ignore[misc]  # keras ships no types
-    """Quantile loss (Koenker and Bassett 1978) of `[…, horizon]` against `[…, horizon, quantiles]`."""
+    """Quantile loss (Koenker and Bassett 1978) of `[…, horizon]` against `[…, horizon, quantiles]`.
 
-    def __init__(self, quantiles: tuple[float, ...]) -> None:
+    `caution` `[horizon]` charges the middle quantile for what it departs from the baseline: it departs
+    only where the sign of the residual is surer than that (a soft threshold, Donoho and Johnstone 1994).
+    """
+
+    def __init__(self, quantiles: tuple[float, ...], caution: np.ndarray) -> None:
         super().__init__(name="pinball")
-        self._quantiles = quantiles
+        self._levels = np.array(quantiles, np.float32)
+        self._middle, self._caution = quantiles.index(0.5), (caution / 2 / len(quantiles)).astype(np.float32)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         error = ops.expand_dims(y_true, -1) - y_pred
-        levels = ops.convert_to_tensor(np.array(self._quantiles, np.float32))
-        return ops.mean(ops.maximum(levels * error, (levels - 1.0) * error), axis=-1)
+        levels = ops.convert_to_tensor(self._levels)
+        loss = ops.mean(ops.maximum(levels * error, (levels - 1.0) * error), axis=-1)
+        return loss + ops.convert_to_tensor(self._caution) * ops.abs(y_pred[..., self._middle])
+
+
+def caution(horizon: int, rounds: int, standard_errors: float) -> np.ndarray:
+    """How sure a sign must be beyond even odds, `[horizon]`: that many of its standard errors, a half at most.
+
+    `rounds` observations hold rounds / h forecasts of h steps that do not overlap, and the mean of so
+    many signs has a standard error of √(h / rounds). What fewer cannot tell from chance is not learnt.
+    """
+    return np.minimum(standard_errors * np.sqrt(np.arange(1, horizon + 1) / rounds), 0.5)
 
 
 class ScoredNetwork(keras.Model):  # type: ignore[misc]
@@ -57,12 +76,12 @@ class ScoredNetwork(keras.Model):  # type: ignore[misc]
         super().__init__()
         self._network = network
 
-    def call(self, data: tuple[Any, Any], training: bool | None = None) -> Any:  # noqa: FBT001  # Keras' signature
+    def call(self, data: tuple[Any, Any, Any], training: bool | None = None) -> Any:  # noqa: FBT001  # Keras' signature
         """Quantiles `[windows, scored, horizon, quantiles]` at `scored` rounds of `inputs`."""
-        inputs, scored = data
+        inputs, scored, recent = data
         at = ops.expand_dims(scored, -1)
         hidden = self._network.hidden(inputs, training=training)
-        return self._network.head(ops.take_along_axis(hidden, at, 1), ops.take_along_axis(inputs, at, 1))
+        return self._network.head(ops.take_along_axis(hidden, at, 1), ops.take_along_axis(inputs, at, 1), recent)
 
 
 def train(recording: Recording, settings: Settings, report: Callable[[Progress], None]) -> tuple[Manifest, Network]:
@@ -71,15 +90,17 @@ def train(recording: Recording, settings: Settings, report: Callable[[Progress],
     Raises `ConfigError` where the recording is too short for the configured window and split.
     """
     model, training = settings.model, settings.training
-    data = sequences(recording, settings)
+    scratch = Scratch()
+    data = sequences([recording], settings, scratch)
     split = split_by_time(data, training.train_fraction, training.validation_fraction)
     features = _feature_settings(data, settings, split)
-    step = data.features(features)
-    examples = Examples(data, step, model.horizon, split.train_end_ms)
+    table = feature_table(data, features, scratch)
+    examples = Examples(table, model.horizon, split.train_end_ms)
     _check_length(examples, settings)
     network = Network(
         NetworkSettings(
             inputs=len(features.input_names),
+            recents=features.recents,
             units=model.units,
             horizon=model.horizon,
             quantiles=model.quantiles,
@@ -87,7 +108,8 @@ def train(recording: Recording, settings: Settings, report: Callable[[Progress],
         ),
         training.seed,
     )
-    validate = _Validation(data, step, network, split)
+    start_from_residuals(network, examples)
+    validate = Validation(table, network, split, model.context_length)
     best = _fit(network, examples, validate, settings, report)
     manifest = Manifest(
         name=model.name,
@@ -123,10 +145,9 @@ def _feature_settings(data: Sequences, settings: Settings, split: Split) -> Feat
         raise ConfigError("model.seasons: every season must be a multiple of stream.step, of two steps at least")
     steps = tuple(season // (step_ms or 1) for season in seasons)
     features = FeatureSettings.derive(steps, settings.model.context_length)
-    step = data.features(features)
-    last = np.maximum((data.origin_ms < split.train_end_ms).sum(axis=1) - 1, 0)
-    run = np.arange(len(last))
-    ratio = step.scale[run, last] / np.maximum(np.abs(step.level[0, run, last]), 1e-12)
+    table = feature_table(data, features)
+    last = data.first + np.maximum(data.before(split.train_end_ms) - 1, 0)
+    ratio = table.scale[last] / np.maximum(np.abs(table.level[last]), 1e-12)
     return features.model_copy(update={"first_scale": float(np.clip(np.median(ratio), 1e-6, 1.0))})
 
 
@@ -142,20 +163,22 @@ def _check_length(examples: Examples, settings: Settings) -> None:
 def _fit(
     network: Network,
     examples: Examples,
-    validate: "_Validation",
+    validate: Validation,
     settings: Settings,
     report: Callable[[Progress], None],
 ) -> Progress:
-    training = settings.training
+    training, horizon = settings.training, network.settings.horizon
     steps = training.epochs * training.steps_per_epoch
     scored = ScoredNetwork(network)
     scored.compile(
         optimizer=keras.optimizers.AdamW(_one_cycle(training.learning_rate, steps), weight_decay=0.01, clipnorm=1.0),
-        loss=PinballLoss(network.settings.quantiles),
+        loss=PinballLoss(network.settings.quantiles, caution(horizon, int(examples.rounds.max()), training.caution)),
         jit_compile=False,  # XLA takes five times as long for the gradient on a CPU, and loses cuDNN on a GPU
     )
     length = settings.model.context_length
-    shape = BatchShape(training.batch_size, length, round(UNSCORED * length), SCORED)
+    count = int(np.clip(SCORED_STEPS // horizon, *SCORED))
+    cold = round(COLD * training.batch_size)
+    shape = BatchShape(training.batch_size, length, round(UNSCORED * length), count, cold)
     batches = examples.batches(shape, np.random.default_rng(training.seed))
     best: Progress | None = None
     kept: dict[str, np.ndarray] = {}
@@ -163,7 +186,7 @@ def _fit(
     for epoch in range(1, training.epochs + 1):
         scored.reset_metrics()
         for batch in islice(batches, training.steps_per_epoch):
-            mean_loss = scored.train_on_batch((batch.inputs, batch.scored), batch.target, batch.weight)
+            mean_loss = scored.train_on_batch((batch.inputs, batch.scored, batch.recent), batch.target, batch.weight)
             average.update()
         with average.in_place():
             loss = validate.loss()
@@ -187,51 +210,3 @@ def _one_cycle(peak: float, steps: int) -> Any:
     return keras.optimizers.schedules.CosineDecay(
         peak / 25, max(1, steps - warmup), alpha=1e-3, warmup_target=peak, warmup_steps=warmup
     )
-
-
-class _Validation:
-    """Pinball loss over the validation part, its state carried from the very start as in serving."""
-
-    def __init__(self, data: Sequences, step: Any, network: Network, split: Split) -> None:
-        self._levels = np.array(network.settings.quantiles, np.float32)
-        self._engine = Engine(network)
-        self._engine.grow(len(data.index))
-        self._examples = Examples(data, step, network.settings.horizon, split.validation_end_ms)
-        scored = origins_between(data, split.train_end_ms, split.validation_end_ms)
-        self._run, self._round = np.nonzero(scored & (step.seen > 0))
-        self._target, self._weight = self._examples.targets(self._run, self._round)
-        if not self._weight.any():
-            raise ConfigError("training.validation_fraction: leaves no value to validate on: give more data")
-        self.baseline_loss = self._pinball(np.zeros((*self._target.shape, len(self._levels)), np.float32))
-
-    def loss(self) -> float:
-        """The mean pinball loss of the network as it is."""
-        engine, inputs = self._engine, self._examples.inputs
-        engine.forget(np.arange(len(inputs)))
-        hidden = np.concatenate(
-            [
-                np.concatenate(
-                    [engine.advance(slots, part, np.ones(part.shape[:2], bool)) for part in _split(inputs[slots])],
-                    axis=1,
-                )
-                for slots in _groups(len(inputs))
-            ]
-        )
-        return self._pinball(engine.head(hidden[self._run, self._round], inputs[self._run, self._round]))
-
-    def _pinball(self, quantiles: np.ndarray) -> float:
-        error = self._target[..., None] - quantiles
-        losses = np.maximum(self._levels * error, (self._levels - 1) * error).mean(axis=-1)
-        return float((losses * self._weight).sum() / self._weight.sum())
-
-
-def _groups(series: int) -> list[np.ndarray]:
-    """Series in groups that one call of the engine takes."""
-    size = SERIES_LADDER[-2]
-    return [np.arange(low, min(low + size, series)) for low in range(0, series, size)]
-
-
-def _split(inputs: np.ndarray) -> list[np.ndarray]:
-    """`inputs` `[series, rounds, …]` along the rounds, in parts that one call of the engine takes."""
-    size = ROUNDS_LADDER[-2]
-    return [inputs[:, low : low + size] for low in range(0, inputs.shape[1], size)]
