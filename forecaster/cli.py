@@ -244,7 +244,7 @@ def _demo(options: argparse.Namespace) -> None:
 
     def make_scorer(ticks: "Recording", settings: Settings) -> Scorer:
         model, step_ms = settings.model, settings.stream.step or 1
-        seasons = {f"seasonal naive {format_duration(season)}": season // step_ms for season in model.seasons}
+        seasons = {f"seasonal naive {format_duration(season)}": season // step_ms for season in model.seasons or ()}
         return Scorer(sequences([ticks], settings), model.horizon, model.quantiles, seasons, regular=True)
 
     run_demo(None if options.forever else options.seconds, make_scorer)

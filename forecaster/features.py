@@ -3,7 +3,8 @@
 For each series: `level`s (exponential means over several spans), a seasonal `profile` per season
 (exponential mean per phase of what the level leaves over), a `scale` (mean absolute error of the
 one-step baseline) and exponential means of the residual. The *baseline* of step h is the first
-level plus the profiles at that step's phase; the network forecasts (value − baseline) / scale.
+level plus the profiles at that step's phase; the network forecasts (value − baseline) / scale. With
+`transform = "log"` all of this is of the values' logarithms.
 
 Each profile has `recent` ones beside it, which follow the last few visits of a phase; what they differ
 by from the profile at a step's phase is an input of that step: the network weighs old against new.
@@ -14,7 +15,7 @@ The recent profiles are kept relative to theirs, and move fast: float32 is enoug
 
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
@@ -42,13 +43,17 @@ class FeatureSettings(BaseModel):
     profile_rate: Annotated[float, Field(ge=1e-4, le=1)] = 0.05
     recent_rates: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     first_scale: PositiveFloat = 0.01  # of the first value's size, until errors have been seen
+    transform: Literal["none", "log"] = "none"
 
     @classmethod
-    def derive(cls, seasons: tuple[int, ...], context_length: int) -> "FeatureSettings":
+    def derive(
+        cls, seasons: tuple[int, ...], context_length: int, transform: Literal["none", "log"] = "none"
+    ) -> "FeatureSettings":
         """Defaults: spans in seasons, or where there is none the last value and parts of the context."""
         if seasons:
             day = seasons[0]
             return cls(
+                transform=transform,
                 seasons=seasons,
                 level_spans=(7 * day, 14 * day, 30 * day),
                 residual_spans=tuple(max(1.0, part * day) for part in (1 / 8, 1 / 2, 1, 3)),
@@ -56,7 +61,18 @@ class FeatureSettings(BaseModel):
                 recent_rates=(0.15, 0.4),
             )
         spans = (1.0, *(max(2.0, context_length * part) for part in (1 / 16, 1 / 4, 1)))
-        return cls(level_spans=spans, scale_span=max(2.0, float(context_length)))
+        return cls(transform=transform, level_spans=spans, scale_span=max(2.0, float(context_length)))
+
+    def transformed(self, values: Float) -> Float:
+        """What the features are made of: `values`, or their logarithms; NaN where a value has none."""
+        if self.transform == "none":
+            return values
+        return np.log(np.where(values > 0, values, np.nan))
+
+    def restored(self, transformed: Float) -> Float:
+        """The inverse of `transformed`."""
+        with np.errstate(over="ignore"):  # a value that is not finite is refused where it would be published
+            return transformed if self.transform == "none" else np.exp(transformed)
 
     @property
     def longest_span(self) -> float:
@@ -117,6 +133,7 @@ class Features:
         be NaN: they leave its state as it is.
         """
         settings = self.settings
+        values = settings.transformed(values)
         valid = ~np.isnan(values)
         known = np.where(valid, values, 0.0)
         seen = self.seen[slot][:, None] + np.cumsum(valid, axis=1)
@@ -138,7 +155,8 @@ class Features:
         residual = np.where(valid, residual, 0.0)
         innovation = np.where(valid & (seen > 1), known - expected, 0.0)
 
-        error = np.where(seen > 1, np.abs(innovation), settings.first_scale * np.abs(known))
+        first_error = settings.first_scale * (np.abs(known) if settings.transform == "none" else 1.0)
+        error = np.where(seen > 1, np.abs(innovation), first_error)
         scale = exponential_mean(_rate(valid, seen, settings.scale_span), error, self.scale[slot])
         residual_mean = exponential_mean(
             _rate(valid, seen, np.array(settings.residual_spans)[:, None, None]),
@@ -191,6 +209,13 @@ class FeatureStep:
         for path in self.profiles:
             total += path.ahead(row, column, ahead)
         return total
+
+    def forecast(self, row: Int, column: Int, scaled: np.ndarray) -> tuple[Float, Float]:
+        """Values for the network's outputs `scaled` `[n, horizon, quantiles]`, and the series' scale `[n]` in them."""
+        scale, settings = self.safe_scale()[row, column], self.state.settings
+        baseline = self.baseline(row, column, scaled.shape[1])
+        values = settings.restored(baseline[..., None] + scale[:, None, None] * scaled.astype(np.float64))
+        return values, scale if settings.transform == "none" else scale * np.exp(self.level[0, row, column])
 
     def recent(self, row: Int, column: Int, horizon: int) -> np.ndarray:
         """Recent profiles less theirs at the next `horizon` steps: float32 `[n, horizon, recents]`, scaled."""

@@ -82,19 +82,16 @@ class Inference:
             step = self.features.advance(slot, block.index[first], values)
             inputs = step.inputs()
         row, column = np.nonzero(valid & emit[cell])
-        horizon, scaled = self._network.horizon, None
+        scaled = None
         with self._stage("infer"):
             hidden = self.engine.advance(slot, inputs, valid)
             if len(row):
-                recent = step.recent(row, column, horizon)
+                recent = step.recent(row, column, self._network.horizon)
                 scaled = self.engine.head(hidden[row, column], inputs[row, column], recent)
         with self._stage("features"):
             self.windows.push(slot, values, np.minimum(left, rounds))
             emitted = self._nothing()
             if scaled is not None:
-                scale = step.safe_scale()[row, column]
-                baseline = step.baseline(row, column, horizon)
-                quantiles = baseline[..., None] + scale[:, None, None] * scaled.astype(np.float64)
-                emitted = Emitted(cell[row, column], quantiles, scale, step.seen[row, column])
+                emitted = Emitted(cell[row, column], *step.forecast(row, column, scaled), step.seen[row, column])
             step.commit()
         return emitted

@@ -36,7 +36,8 @@ def rivals(step: FeatureStep, values: Float, seasons: dict[str, int], start: int
     made["damped Holt"] = _tuned(values, DAMPED_TRENDS, start, horizon)
 
     def level_and_profile(origin: Int) -> Float:
-        return step.baseline(np.zeros(len(origin), np.int64), origin, horizon)
+        baseline = step.baseline(np.zeros(len(origin), np.int64), origin, horizon)
+        return step.state.settings.restored(baseline)
 
     return made | {"level and profile": level_and_profile}
 

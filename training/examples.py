@@ -51,12 +51,13 @@ class Examples:
         return _weighted(scaled, self.table.seen[row] > 0)
 
     def _ahead(self, row: Int) -> Float:
-        """The values of the next `horizon` rows of the run, NaN where they are missing or too late."""
+        """The transformed values of the next `horizon` rows of the run, NaN where they are missing or too late."""
         data = self.table.data
         run = np.searchsorted(data.first, row, "right") - 1
         last = (data.first[run] + self.rounds[run] - 1)[:, None]
         ahead = row[:, None] + np.arange(1, self.horizon + 1)
-        return np.where(ahead <= last, data.value[np.minimum(ahead, np.maximum(last, 0))], np.nan)
+        values = self.table.settings.transformed(data.value[np.minimum(ahead, np.maximum(last, 0))])
+        return np.where(ahead <= last, values, np.nan)
 
     def batches(self, shape: BatchShape, random: np.random.Generator) -> Iterator[Batch]:
         """Endless batches of windows that start anywhere in the training part.

@@ -20,6 +20,7 @@ from forecaster.recording import Recording
 from training.average import RunningAverage
 from training.data import Scratch, Sequences, Split, sequences, split_by_time
 from training.examples import BatchShape, Examples
+from training.seasons import choose_seasons
 from training.start import start_from_residuals
 from training.table import feature_table
 from training.validation import Validation
@@ -93,7 +94,7 @@ def train(recording: Recording, settings: Settings, report: Callable[[Progress],
     scratch = Scratch()
     data = sequences([recording], settings, scratch)
     split = split_by_time(data, training.train_fraction, training.validation_fraction)
-    features = _feature_settings(data, settings, split)
+    features = _feature_settings(data, settings, split, scratch)
     table = feature_table(data, features, scratch)
     examples = Examples(table, model.horizon, split.train_end_ms)
     _check_length(examples, settings)
@@ -135,17 +136,19 @@ def train(recording: Recording, settings: Settings, report: Callable[[Progress],
     return manifest, network
 
 
-def _feature_settings(data: Sequences, settings: Settings, split: Split) -> FeatureSettings:
+def _feature_settings(data: Sequences, settings: Settings, split: Split, scratch: Scratch) -> FeatureSettings:
     """Defaults for the configured seasons, and how large a series' scale is beside its values."""
-    step_ms = settings.stream.step
-    seasons = settings.model.seasons
-    if seasons and step_ms is None:
+    model, step_ms = settings.model, settings.stream.step
+    if model.seasons and step_ms is None:
         raise ConfigError('model.seasons: a stream with step = "tick" has no seasons')
-    if step_ms is not None and any(season % step_ms or season < 2 * step_ms for season in seasons):
+    if step_ms is not None and any(season % step_ms or season < 2 * step_ms for season in model.seasons or ()):
         raise ConfigError("model.seasons: every season must be a multiple of stream.step, of two steps at least")
-    steps = tuple(season // (step_ms or 1) for season in seasons)
-    features = FeatureSettings.derive(steps, settings.model.context_length)
-    table = feature_table(data, features)
+    if model.seasons is None:
+        steps = choose_seasons(data, split, settings, scratch)
+    else:
+        steps = tuple(season // (step_ms or 1) for season in model.seasons)
+    features = FeatureSettings.derive(steps, model.context_length, model.transform)
+    table = feature_table(data, features, scratch)
     last = data.first + np.maximum(data.before(split.train_end_ms) - 1, 0)
     ratio = table.scale[last] / np.maximum(np.abs(table.level[last]), 1e-12)
     return features.model_copy(update={"first_scale": float(np.clip(np.median(ratio), 1e-6, 1.0))})
