@@ -70,12 +70,12 @@ class Pipeline:
 
     def _refuse_future(self, records: RecordBatch, ticks: TickBatch, output: Output) -> TickBatch:
         """`ticks` without those too far ahead of their record's time, which become faults."""
-        record_ms = records.timestamp_ms[ticks.record]
-        future = (ticks.time_ms > record_ms + self.settings.stream.max_future) & (record_ms >= 0)
+        future = ticks.ahead(records, self.settings.stream.max_future)
         if not future.any():
             return ticks
         for n in np.flatnonzero(future).tolist():
-            row, ahead = int(ticks.record[n]), int(ticks.time_ms[n] - record_ms[n]) // 1000
+            row = int(ticks.record[n])
+            ahead = int(ticks.time_ms[n] - records.timestamp_ms[row]) // 1000
             text = f"tick {ticks.index[n]}: {ahead} s ahead of the record's time, more than stream.max_future"
             output.faults.setdefault(row, Fault(row, "future", text))
         output.outcomes["rejected"] += int((future & ~records.silent[ticks.record]).sum())

@@ -12,6 +12,7 @@ from forecaster.features import Features, FeatureSettings, FeatureStep
 from forecaster.recording import Recording
 from forecaster.records import Bool, Float, Int
 from forecaster.windows import Windows
+from training.left_out import LeftOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,17 @@ class Split:
     validation_end_ms: int
 
 
-def sequences(recording: Recording, settings: Settings) -> Sequences:
-    """Push `recording` through the event time of serving and stack what comes out, run by run."""
+def sequences(recording: Recording, settings: Settings, left_out: LeftOut | None = None) -> Sequences:
+    """Push `recording` through the event time of serving and stack what comes out, run by run.
+
+    What event time refuses is counted in `left_out`.
+    """
     windows = Windows(settings.stream, settings.model.context_length)
     names = [recording.names[n] for n in recording.series.tolist()]
     partition = np.zeros(len(recording), np.int64)
-    _, block = windows.admit(partition, names, recording.time_ms, recording.value)
+    outcome, block = windows.admit(partition, names, recording.time_ms, recording.value)
+    if left_out is not None:
+        left_out.add(recording, outcome)
     first, length = block.runs()
     if not len(first):
         raise ConfigError("the input completes no observation")

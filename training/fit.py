@@ -20,6 +20,7 @@ from forecaster.network import Network
 from forecaster.recording import Recording
 from training.average import RunningAverage
 from training.data import BatchShape, Examples, Sequences, Split, origins_between, sequences, split_by_time
+from training.left_out import LeftOut
 
 SCORED = 24  # rounds of a training window that count
 UNSCORED = 0.4  # of a training window: the rounds over which the empty hidden state fills
@@ -65,13 +66,22 @@ class ScoredNetwork(keras.Model):  # type: ignore[misc]
         return self._network.head(ops.take_along_axis(hidden, at, 1), ops.take_along_axis(inputs, at, 1))
 
 
-def train(recording: Recording, settings: Settings, report: Callable[[Progress], None]) -> tuple[Manifest, Network]:
+def train(
+    recording: Recording,
+    settings: Settings,
+    report: Callable[[Progress], None],
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[Manifest, Network]:
     """Fit a network to the training part, keep the weights that are best on the validation part.
 
+    `report` gets every epoch, `say` a line for each kind of tick that was left out.
     Raises `ConfigError` where the recording is too short for the configured window and split.
     """
     model, training = settings.model, settings.training
-    data = sequences(recording, settings)
+    left_out = LeftOut()
+    data = sequences(recording, settings, left_out)
+    for line in left_out.lines():
+        say(line)
     split = split_by_time(data, training.train_fraction, training.validation_fraction)
     features = _feature_settings(data, settings, split)
     step = data.features(features)

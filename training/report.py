@@ -31,7 +31,7 @@ def train_with_progress(recording: Recording, settings: Settings, out: Path) -> 
             loss = f"validation {epoch.validation_loss:.4f} (level and profile alone {epoch.baseline_loss:.4f})"
             bar.update(task, completed=epoch.epoch, loss=loss)
 
-        manifest, network = train(recording, settings, show)
+        manifest, network = train(recording, settings, show, lambda line: console.print(line, markup=False))
     sealed = save_bundle(out, manifest, network)
     best = sealed.training
     console.print(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecaster.errors import ConfigError
+from forecaster.recording.ticks import numbered
 from forecaster.records import Float, Int
 
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none"))
@@ -68,10 +69,10 @@ def labels(table: Table, name: str) -> tuple[list[str], Int]:
     """The different texts of the column in order of appearance, and each row's place among them."""
     column = table.columns[name]
     texts = column if isinstance(column, list) else _texts(column)
-    place = {text: n for n, text in enumerate(dict.fromkeys(texts))}
-    if "" in place:
+    names, places = numbered(texts)
+    if "" in names:
         raise table.fault(texts.index(""), name, "", "is no series")
-    return list(place), np.fromiter(map(place.__getitem__, texts), np.int64, len(texts))
+    return names, places
 
 
 def _texts(column: NDArray[Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """Recorded ticks as columns, in one piece or in parts, and what identifies them."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,12 @@ class Recording:
         fingerprint = Fingerprint()
         fingerprint.add(self)
         return fingerprint.hexdigest()
+
+
+def numbered(texts: Sequence[str]) -> tuple[list[str], Int]:
+    """The different texts in order of appearance, and the place of each text among them."""
+    place = {text: n for n, text in enumerate(dict.fromkeys(texts))}
+    return list(place), np.fromiter(map(place.__getitem__, texts), np.int64, len(texts))
 
 
 def join(parts: Iterable[Recording]) -> Recording:
