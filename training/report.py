@@ -31,7 +31,10 @@ def train_with_progress(recording: Recording, settings: Settings, out: Path) -> 
             loss = f"validation {epoch.validation_loss:.4f} (level and profile alone {epoch.baseline_loss:.4f})"
             bar.update(task, completed=epoch.epoch, loss=loss)
 
-        manifest, network = train(recording, settings, show, lambda line: console.print(line, markup=False))
+        def say(line: str) -> None:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        manifest, network = train(recording, settings, show, say)
     sealed = save_bundle(out, manifest, network)
     best = sealed.training
     console.print(

@@ -132,7 +132,7 @@ class _Malformed:
         """Take the faults of `ticks`, and the first tick of each record that lies in the future."""
         faults = {int(row): ("future", "a tick is too far ahead of its record's time") for row in ticks.record[future]}
         faults |= {fault.record: (fault.reason, fault.error) for fault in ticks.faults}
-        self._reasons.update(reason for reason, _ in faults.values())
+        self._reasons.update(faults[row][0] for row in sorted(faults))
         if faults and not self._first:
             row = min(faults)
             source = f"{records.topic}/{records.partition[row]}/{records.offset[row]}"
