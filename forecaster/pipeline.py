@@ -70,8 +70,7 @@ class Pipeline:
 
     def _refuse(self, records: RecordBatch, ticks: TickBatch, output: Output) -> TickBatch:
         """`ticks` without those that are well formed and yet cannot be taken, which become faults."""
-        record_ms = records.timestamp_ms[ticks.record]
-        future = (ticks.time_ms > record_ms + self.settings.stream.max_future) & (record_ms >= 0)
+        future = ticks.ahead(records, self.settings.stream.max_future)
         low = (ticks.value <= 0) & (self.inference.features.settings.transform == "log")
         refused = future | low
         if not refused.any():
@@ -80,7 +79,7 @@ class Pipeline:
             row = int(ticks.record[n])
             reason, text = "not_positive", 'not above 0, as transform = "log" needs it'
             if future[n]:
-                ahead = int(ticks.time_ms[n] - record_ms[n]) // 1000
+                ahead = int(ticks.time_ms[n] - records.timestamp_ms[row]) // 1000
                 reason, text = "future", f"{ahead} s ahead of the record's time, more than stream.max_future"
             output.faults.setdefault(row, Fault(row, reason, f"tick {ticks.index[n]}: {text}"))
         output.outcomes["rejected"] += int((refused & ~records.silent[ticks.record]).sum())

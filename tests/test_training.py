@@ -187,7 +187,7 @@ def test_observations_in_scratch_files_are_those_in_memory() -> None:
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another() -> None:
     def weights(seed: int) -> list[np.ndarray]:
-        _, network = train(recording(daily(2, 20)), configured(seed=seed, epochs=1), lambda _: None)
+        _, network = train([recording(daily(2, 20))], configured(seed=seed, epochs=1), lambda _: None)
         return [np.copy(weight.numpy()) for weight in named_weights(network).values()]
 
     first, again, other = weights(0), weights(0), weights(1)
@@ -197,7 +197,7 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another() -> None:
 
 def test_training_beats_level_and_profile_alone_on_a_series_that_drifts() -> None:
     shown = []
-    manifest, _ = train(recording(daily(4, 60, noise=0.05)), configured(), shown.append)
+    manifest, _ = train([recording(daily(4, 60, noise=0.05))], configured(), shown.append)
     assert manifest.training["validation_loss"] < 0.8 * manifest.training["baseline_validation_loss"]
     assert shown[0].best
     assert min(epoch.validation_loss for epoch in shown) == manifest.training["validation_loss"]
@@ -213,7 +213,7 @@ def test_training_beats_level_and_profile_alone_on_a_series_that_drifts() -> Non
 def test_settings_that_do_not_fit_the_data_are_named(change, named) -> None:
     settings = Settings(**{"stream": {"step": "1h"}, **change})
     with pytest.raises(ConfigError, match=named):
-        train(recording(daily(1, 10)), settings, lambda _: None)
+        train([recording(daily(1, 10))], settings, lambda _: None)
 
 
 def test_the_mean_of_the_weights_is_in_place_only_inside_its_block() -> None:

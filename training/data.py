@@ -17,6 +17,7 @@ from forecaster.errors import ConfigError
 from forecaster.recording import Recording
 from forecaster.records import Float, Int
 from forecaster.windows import Block, Windows
+from training.left_out import LeftOut
 
 IN_MEMORY = 256 << 20  # bytes of one array from which on it is a file
 ROW = np.dtype([("slot", "i8"), ("index", "i8"), ("value", "f8"), ("fresh", "?")])
@@ -75,14 +76,20 @@ class Split:
     validation_end_ms: int
 
 
-def sequences(parts: Iterable[Recording], settings: Settings, scratch: Scratch | None = None) -> Sequences:
-    """Push the ticks of `parts` through the event time of serving and put the observations in order."""
-    scratch = scratch or Scratch()
+def sequences(
+    parts: Iterable[Recording], settings: Settings, scratch: Scratch | None = None, left_out: LeftOut | None = None
+) -> Sequences:
+    """Push the ticks of `parts` through the event time of serving and put the observations in order.
+
+    What event time refuses is counted in `left_out`.
+    """
+    scratch, left_out = scratch or Scratch(), left_out or LeftOut()
     windows = Windows(settings.stream, settings.model.context_length)
     spooled: list[np.ndarray] = []
     for part in parts:
         names = [part.names[n] for n in part.series.tolist()]
-        _, block = windows.admit(np.zeros(len(part), np.int64), names, part.time_ms, part.value)
+        outcome, block = windows.admit(np.full(len(part), part.partition), names, part.time_ms, part.value)
+        left_out.add(part, outcome)
         spooled.append(_spool(block, scratch))
     count = sum(map(len, spooled))
     if not count:

@@ -1,9 +1,10 @@
 """Fit the network: pinball loss on scaled residuals, AdamW on a one-cycle schedule, early stopping."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,10 +17,11 @@ from forecaster.errors import ConfigError
 from forecaster.features import FeatureSettings
 from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.network import Network
-from forecaster.recording import Recording
+from forecaster.recording import Fingerprint, Recording
 from training.average import RunningAverage
 from training.data import Scratch, Sequences, Split, sequences, split_by_time
 from training.examples import BatchShape, Examples
+from training.left_out import LeftOut
 from training.seasons import choose_seasons
 from training.start import start_from_residuals
 from training.table import feature_table
@@ -85,14 +87,23 @@ class ScoredNetwork(keras.Model):  # type: ignore[misc]
         return self._network.head(ops.take_along_axis(hidden, at, 1), ops.take_along_axis(inputs, at, 1), recent)
 
 
-def train(recording: Recording, settings: Settings, report: Callable[[Progress], None]) -> tuple[Manifest, Network]:
+def train(
+    parts: Iterable[Recording],
+    settings: Settings,
+    report: Callable[[Progress], None],
+    say: Callable[[str], None] = lambda _: None,
+    scratch_folder: Path | None = None,
+) -> tuple[Manifest, Network]:
     """Fit a network to the training part, keep the weights that are best on the validation part.
 
-    Raises `ConfigError` where the recording is too short for the configured window and split.
+    `report` gets every epoch, `say` a line for each kind of tick that was left out.
+    Raises `ConfigError` where the data is too short for the configured window and split.
     """
     model, training = settings.model, settings.training
-    scratch = Scratch()
-    data = sequences([recording], settings, scratch)
+    scratch, left_out, fingerprint = Scratch(scratch_folder), LeftOut(), Fingerprint()
+    data = sequences(fingerprint.passing(parts), settings, scratch, left_out)
+    for line in left_out.lines():
+        say(line)
     split = split_by_time(data, training.train_fraction, training.validation_fraction)
     features = _feature_settings(data, settings, split, scratch)
     table = feature_table(data, features, scratch)
@@ -121,9 +132,9 @@ def train(recording: Recording, settings: Settings, report: Callable[[Progress],
         features=features,
         network=network.settings,
         training={
-            "data_sha256": recording.fingerprint(),
-            "ticks": len(recording),
-            "series": len(recording.names),
+            "data_sha256": fingerprint.hexdigest(),
+            "ticks": fingerprint.ticks,
+            "series": fingerprint.series,
             "train_end_ms": split.train_end_ms,
             "validation_end_ms": split.validation_end_ms,
             "validation_loss": best.validation_loss,

@@ -1,5 +1,6 @@
 """What `train` and `replay` show a person: a progress bar, and tables."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -19,8 +20,8 @@ from training.fit import Progress as Epoch
 from training.fit import train
 
 
-def train_with_progress(recording: Recording, settings: Settings, out: Path) -> Manifest:
-    """Train on `recording` and save the bundle to `out`."""
+def train_with_progress(parts: Iterable[Recording], settings: Settings, out: Path) -> Manifest:
+    """Train on the ticks of `parts` and save the bundle to `out`."""
     check_writable(out)
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn()
@@ -31,7 +32,10 @@ def train_with_progress(recording: Recording, settings: Settings, out: Path) -> 
             loss = f"validation {epoch.validation_loss:.4f} (level and profile alone {epoch.baseline_loss:.4f})"
             bar.update(task, completed=epoch.epoch, loss=loss)
 
-        manifest, network = train(recording, settings, show)
+        def say(line: str) -> None:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        manifest, network = train(parts, settings, show, say, out.parent)
     sealed = save_bundle(out, manifest, network)
     best = sealed.training
     console.print(
