@@ -64,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     train = command("train", _train, "Train a model on recorded ticks.")
     add_input_arguments(train, kafka=True)
     train.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to write the bundle to")
+    bad_help = "a series that is constant, too short or all missing: stop with a line that names it, or leave it out"
+    train.add_argument("--on-bad-series", choices=("stop", "skip"), default="stop", help=bad_help)
 
     replay = command("replay", _replay, "Forecast recorded ticks and score the forecasts.")
     add_input_arguments(replay)
@@ -184,7 +186,9 @@ def _train(options: argparse.Namespace) -> None:
     parts = input_parts(options, settings, _to_stderr)
     from training.report import train_with_progress
 
-    train_with_progress(parts, settings, options.out)
+    files = ", ".join(map(str, options.input or []))
+    source = files or f"topic {settings.topics.input}"
+    train_with_progress(parts, settings, options.out, source, skip_bad_series=options.on_bad_series == "skip")
 
 
 def _replay(options: argparse.Namespace) -> None:

@@ -61,6 +61,13 @@ class Sequences:
         """Rows of `run`."""
         return slice(int(self.first[run]), int(self.first[run] + self.length[run]))
 
+    def by_series(self) -> dict[str, list[int]]:
+        """The runs of each series, by name."""
+        runs: dict[str, list[int]] = {}
+        for run, name in enumerate(self.names):
+            runs.setdefault(name, []).append(run)
+        return runs
+
     def before(self, time_ms: int) -> Int:
         """How many rows of each run lie before event time `time_ms` `[runs]`."""
         runs = range(len(self.first))
@@ -134,6 +141,7 @@ def spread(first: Int, length: Int, most: int) -> Int:
 
 def split_by_time(data: Sequences, train_fraction: float, validation_fraction: float) -> Split:
     """Cut the time that the data spans: every series at the same two moments."""
-    start, end = int(data.origin_ms.min()), int(data.origin_ms.max())
+    last = data.first + data.length - 1
+    start, end = int(data.origin_ms[data.first].min()), int(data.origin_ms[last].max())
     train_end = start + round((end - start) * train_fraction)
     return Split(train_end, train_end + round((end - start) * validation_fraction))

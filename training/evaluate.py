@@ -88,8 +88,7 @@ class Scorer:
 def _by_series(actuals: Sequences, *, regular: bool) -> dict[str, _Series]:
     """Each series' values over all of its runs: by grid index, or by count where every event is a step."""
     series: dict[str, _Series] = {}
-    for name in dict.fromkeys(actuals.names):
-        runs = [run for run, other in enumerate(actuals.names) if other == name]
+    for name, runs in actuals.by_series().items():
         origin_ms = np.concatenate([actuals.origin_ms[actuals.rows(run)] for run in runs])
         values = np.concatenate([actuals.value[actuals.rows(run)] for run in runs])
         key = np.concatenate([actuals.index[run] + np.arange(actuals.length[run]) for run in runs])

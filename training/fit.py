@@ -19,6 +19,7 @@ from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.network import Network
 from forecaster.recording import Fingerprint, Recording
 from training.average import RunningAverage
+from training.bad_series import without_bad
 from training.data import Scratch, Sequences, Split, sequences, split_by_time
 from training.examples import BatchShape, Examples
 from training.left_out import LeftOut
@@ -93,10 +94,13 @@ def train(
     report: Callable[[Progress], None],
     say: Callable[[str], None] = lambda _: None,
     scratch_folder: Path | None = None,
+    source: str = "the input",
+    *,
+    skip_bad_series: bool = False,
 ) -> tuple[Manifest, Network]:
     """Fit a network to the training part, keep the weights that are best on the validation part.
 
-    `report` gets every epoch, `say` a line for each kind of tick that was left out.
+    `report` gets every epoch, `say` a line for what was left out. `source` says where `parts` come from.
     Raises `ConfigError` where the data is too short for the configured window and split.
     """
     model, training = settings.model, settings.training
@@ -104,6 +108,9 @@ def train(
     data = sequences(fingerprint.passing(parts), settings, scratch, left_out)
     for line in left_out.lines():
         say(line)
+    data, skipped = without_bad(data, model.horizon, source, skip=skip_bad_series)
+    for name, fault in skipped.items():
+        say(f"series {name!r} left out: {fault}")
     split = split_by_time(data, training.train_fraction, training.validation_fraction)
     features = _feature_settings(data, settings, split, scratch)
     table = feature_table(data, features, scratch)
@@ -135,6 +142,7 @@ def train(
             "data_sha256": fingerprint.hexdigest(),
             "ticks": fingerprint.ticks,
             "series": fingerprint.series,
+            "skipped": skipped,
             "train_end_ms": split.train_end_ms,
             "validation_end_ms": split.validation_end_ms,
             "validation_loss": best.validation_loss,

@@ -20,7 +20,9 @@ from training.fit import Progress as Epoch
 from training.fit import train
 
 
-def train_with_progress(parts: Iterable[Recording], settings: Settings, out: Path) -> Manifest:
+def train_with_progress(
+    parts: Iterable[Recording], settings: Settings, out: Path, source: str, *, skip_bad_series: bool
+) -> Manifest:
     """Train on the ticks of `parts` and save the bundle to `out`."""
     check_writable(out)
     console = Console(stderr=True)
@@ -35,7 +37,7 @@ def train_with_progress(parts: Iterable[Recording], settings: Settings, out: Pat
         def say(line: str) -> None:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-        manifest, network = train(parts, settings, show, say, out.parent)
+        manifest, network = train(parts, settings, show, say, out.parent, source, skip_bad_series=skip_bad_series)
     sealed = save_bundle(out, manifest, network)
     best = sealed.training
     console.print(

@@ -38,7 +38,7 @@ def candidates(step_ms: int | None, train_ms: int) -> list[tuple[int, ...]]:
 def choose_seasons(data: Sequences, split: Split, settings: Settings, scratch: Scratch) -> tuple[int, ...]:
     """The seasons in steps: the first of `candidates` that no later one beats by more than a hundredth."""
     model, horizon = settings.model, settings.model.horizon
-    offered = candidates(settings.stream.step, split.train_end_ms - int(data.origin_ms.min()))
+    offered = candidates(settings.stream.step, split.train_end_ms - int(data.origin_ms[data.first].min()))
     best, least = offered[0], np.inf
     for seasons in offered if len(offered) > 1 else []:
         features = FeatureSettings.derive(seasons, model.context_length, model.transform)
