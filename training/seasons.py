@@ -15,9 +15,9 @@ from forecaster.features import FeatureSettings
 from forecaster.records import Float, Int
 from training.data import Scratch, Sequences, Split, spread
 from training.examples import Examples
-from training.metrics import naive_scale
 from training.table import FeatureTable, feature_table
 from training.tally import few_steps
+from training.validation import mean_changes
 
 CYCLES = (UNIT_MS["h"], UNIT_MS["d"], UNIT_MS["w"])
 PHASES = (4, 10_080)  # fewer tell no shape; more cost memory with every series
@@ -57,7 +57,7 @@ def _validation_error(table: FeatureTable, split: Split, horizon: int) -> float:
     if not (end > begin).any():
         return np.inf
     validation = spread(table.data.first + begin, end - begin, ROWS)
-    unit = _units(table, begin)
+    unit = mean_changes(table, begin)
     errors = [
         np.abs(error) * table.scale[rows] / unit[np.searchsorted(table.data.first, rows, "right") - 1]
         for error, rows in _linear_errors(fitted, judged, train, validation)
@@ -86,10 +86,3 @@ def _linear_data(examples: Examples, rows: Int, step: int) -> tuple[Float, Float
     recents = examples.table.recents(rows, step)[:, -1]
     inputs = np.concatenate([examples.table.inputs[rows], recents, np.ones((len(rows), 1))], axis=1)
     return inputs.astype(np.float64), target[:, step - 1].astype(np.float64), weight[:, step - 1]
-
-
-def _units(table: FeatureTable, rounds: Int) -> Float:
-    """Mean absolute change of a step over the first `rounds` of each run `[runs]`; NaN where there is none."""
-    runs = zip(table.data.first.tolist(), rounds.tolist(), strict=True)
-    values = (table.settings.transformed(table.data.value[first : first + count]) for first, count in runs)
-    return np.array([naive_scale(part, 1) for part in values])

@@ -1,22 +1,31 @@
-"""How good the network is on the validation part, its hidden state carried as in serving."""
+"""How good the network is on the validation part, its hidden state carried as in serving.
+
+Losses are in units of each series' mean absolute change of a step in the training part, so that they
+can be compared between models whose features scale the series differently.
+"""
 
 import numpy as np
 
 from forecaster.engine import ROUNDS_LADDER, SERIES_LADDER, Engine
 from forecaster.errors import ConfigError
 from forecaster.network import Network
-from forecaster.records import Int
+from forecaster.records import Float, Int
 from training.data import Split, spread
 from training.examples import Examples
+from training.metrics import naive_scale
 from training.table import FeatureTable
 
 MOST_ORIGINS, MOST_NUMBERS = 8_192, 4_000_000  # scored: neighbours tell much the same
+LARGEST = 1e3  # weight of an origin, where its series hardly moved before
 WARM = 2  # contexts before the first origin over which the hidden state fills
 NOTHING = "training.validation_fraction: leaves no value to validate on: give more data"
 
 
 class Validation:
-    """Pinball loss over origins spread evenly over the validation part of all series."""
+    """Pinball loss over origins spread evenly over the validation part of all series.
+
+    `baseline_loss` is that of the network as it is given: level and profile, with the intervals of their errors.
+    """
 
     def __init__(self, table: FeatureTable, network: Network, split: Split, context_length: int) -> None:
         settings = network.settings
@@ -30,14 +39,17 @@ class Validation:
         row = spread(table.data.first + begin, end - begin, most)
         self._begin = np.maximum(begin - WARM * context_length, 0)
         self._row = row[table.seen[row] > 0]
-        self._target, self._weight = Examples(table, settings.horizon, split.validation_end_ms).targets(self._row)
+        self._target, known = Examples(table, settings.horizon, split.validation_end_ms).targets(self._row)
+        run = np.searchsorted(table.data.first, self._row, "right") - 1
+        unit = table.scale[self._row] / np.maximum(mean_changes(table, begin)[run], table.scale[self._row] / LARGEST)
+        self._weight, self._unit = known, unit[:, None]
         if not self._weight.any():
             raise ConfigError(NOTHING)
         self._recent = table.recents(self._row, settings.horizon)
-        self.baseline_loss = self._pinball(np.zeros((*self._target.shape, len(self._levels)), np.float32))
+        self.baseline_loss = self.loss()
 
     def loss(self) -> float:
-        """The mean pinball loss of the network as it is, in units of each series' scale at the origin."""
+        """The mean pinball loss of the network as it is."""
         hidden = self._hidden()
         return self._pinball(self._engine.head(hidden, self._table.inputs[self._row], self._recent))
 
@@ -71,4 +83,13 @@ class Validation:
     def _pinball(self, quantiles: np.ndarray) -> float:
         error = self._target[..., None] - quantiles
         losses = np.maximum(self._levels * error, (self._levels - 1) * error).mean(axis=-1)
-        return float((losses * self._weight).sum() / self._weight.sum())
+        return float((losses * self._unit * self._weight).sum() / self._weight.sum())
+
+
+def mean_changes(table: FeatureTable, rounds: Int) -> Float:
+    """Mean absolute change of a step over the first `rounds` of each run `[runs]`: over all runs where one has none."""
+    found = []
+    for first, count in zip(table.data.first.tolist(), rounds.tolist(), strict=True):
+        found.append(naive_scale(table.settings.transformed(table.data.value[first : first + count]), 1))
+    changes = np.array(found)
+    return np.where(np.isfinite(changes), changes, np.nanmedian(changes) if np.isfinite(changes).any() else np.inf)
