@@ -2,7 +2,7 @@
 
 For each series: `level`s (exponential means over several spans), a seasonal `profile` per season
 (exponential mean per phase of what the level leaves over), a `scale` (mean absolute error of the
-one-step baseline) and exponential means of the residual. The *baseline* of step h is the first
+one-step baseline), faster ones beside it, and exponential means of the residual. The *baseline* of step h is the first
 level plus the profiles at that step's phase; the network forecasts (value − baseline) / scale. With
 `transform = "log"` all of this is of the values' logarithms.
 
@@ -25,6 +25,7 @@ from forecaster.recurrences import exponential_mean, linear_recurrence
 
 CLIP = 10.0
 MOST_VISITS = 65_535  # counted; the smallest profile_rate is reached long before
+STATE = "seen", "level", "residual_mean", "scale", "volatility", "profile", "recent", "visits"
 SMALLEST_SCALE = 1e-10  # of the level: below what float64 resolves of a level times a unit weight
 
 
@@ -40,6 +41,7 @@ class FeatureSettings(BaseModel):
     level_spans: Annotated[tuple[Span, ...], Field(min_length=1)]
     residual_spans: tuple[Span, ...] = ()
     scale_span: Span
+    volatility_spans: tuple[Span, ...] = ()
     profile_rate: Annotated[float, Field(ge=1e-4, le=1)] = 0.05
     recent_rates: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     first_scale: PositiveFloat = 0.01  # of the first value's size, until errors have been seen
@@ -61,7 +63,12 @@ class FeatureSettings(BaseModel):
                 recent_rates=(0.15, 0.4),
             )
         spans = (1.0, *(max(2.0, context_length * part) for part in (1 / 16, 1 / 4, 1)))
-        return cls(transform=transform, level_spans=spans, scale_span=max(2.0, float(context_length)))
+        return cls(
+            transform=transform,
+            level_spans=spans,
+            scale_span=max(2.0, float(context_length)),
+            volatility_spans=tuple(max(2.0, context_length * part) for part in (1 / 64, 1 / 8)),
+        )
 
     def transformed(self, values: Float) -> Float:
         """What the features are made of: `values`, or their logarithms; NaN where a value has none."""
@@ -77,7 +84,7 @@ class FeatureSettings(BaseModel):
     @property
     def longest_span(self) -> float:
         """Steps after which nothing older than them matters much."""
-        return max(*self.level_spans, self.scale_span, *self.residual_spans)
+        return max(*self.level_spans, self.scale_span, *self.residual_spans, *self.volatility_spans)
 
     @property
     def recents(self) -> int:
@@ -92,6 +99,7 @@ class FeatureSettings(BaseModel):
             *(f"residual_mean_{span:g}" for span in self.residual_spans),
             *(f"level_{self.level_spans[0]:g}_minus_{span:g}" for span in self.level_spans[1:]),
             "innovation",
+            *(f"log_scale_{span:g}_to_{self.scale_span:g}" for span in self.volatility_spans),
             "missing",
             "inverse_root_seen",
             *(f"{wave}{k}_{season}" for season in self.seasons for k in (1, 2) for wave in ("sin", "cos")),
@@ -108,18 +116,20 @@ class Features:
         self.level = np.zeros((0, len(settings.level_spans)))
         self.residual_mean = np.zeros((0, len(settings.residual_spans)))
         self.scale = np.zeros(0)
+        self.volatility = np.zeros((0, len(settings.volatility_spans)))
         self.profile = np.zeros((0, self.offsets[-1]))
         self.recent = np.zeros((0, len(settings.recent_rates), self.offsets[-1]), np.float32)
         self.visits = np.zeros((0, self.offsets[-1]), np.uint16)
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Every state array, slots first."""
-        return self.seen, self.level, self.residual_mean, self.scale, self.profile, self.recent, self.visits
+        return tuple(getattr(self, name) for name in STATE)
 
     def grow(self, capacity: int) -> None:
         """Make room for slots below `capacity`."""
-        grown = [np.concatenate([a, np.zeros((capacity - len(a), *a.shape[1:]), a.dtype)]) for a in self.arrays()]
-        self.seen, self.level, self.residual_mean, self.scale, self.profile, self.recent, self.visits = grown
+        for name, array in zip(STATE, self.arrays(), strict=True):
+            more = np.zeros((capacity - len(array), *array.shape[1:]), array.dtype)
+            setattr(self, name, np.concatenate([array, more]))
 
     def forget(self, slots: Int) -> None:
         """Return `slots` to the state of a series never seen."""
@@ -138,11 +148,11 @@ class Features:
         known = np.where(valid, values, 0.0)
         seen = self.seen[slot][:, None] + np.cumsum(valid, axis=1)
 
-        level = exponential_mean(
-            _rate(valid, seen, np.array(settings.level_spans)[:, None, None]),
-            np.broadcast_to(known, (len(settings.level_spans), *known.shape)),
-            self.level[slot].T,
-        )
+        def means(spans: tuple[float, ...], target: Float, stored: Float) -> Float:
+            rate = _rate(valid, seen, np.array(spans)[:, None, None])
+            return exponential_mean(rate, np.broadcast_to(target, (len(spans), *target.shape)), stored[slot].T)
+
+        level = means(settings.level_spans, known, self.level)
         profiles, expected = [], _before(self.level[slot, 0], level[0])
         residual = known - level[0]
         for number, season in enumerate(settings.seasons):
@@ -158,12 +168,11 @@ class Features:
         first_error = settings.first_scale * (np.abs(known) if settings.transform == "none" else 1.0)
         error = np.where(seen > 1, np.abs(innovation), first_error)
         scale = exponential_mean(_rate(valid, seen, settings.scale_span), error, self.scale[slot])
-        residual_mean = exponential_mean(
-            _rate(valid, seen, np.array(settings.residual_spans)[:, None, None]),
-            np.broadcast_to(residual, (len(settings.residual_spans), *known.shape)),
-            self.residual_mean[slot].T,
+        volatility = means(settings.volatility_spans, error, self.volatility)
+        residual_mean = means(settings.residual_spans, residual, self.residual_mean)
+        return FeatureStep(
+            self, slot, index, valid, seen, level, profiles, residual, innovation, scale, volatility, residual_mean
         )
-        return FeatureStep(self, slot, index, valid, seen, level, profiles, residual, innovation, scale, residual_mean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +189,7 @@ class FeatureStep:
     residual: Float
     innovation: Float
     scale: Float
+    volatility: Float
     residual_mean: Float
 
     def safe_scale(self) -> Float:
@@ -192,14 +202,16 @@ class FeatureStep:
         scaled = np.concatenate(
             [self.residual[None], self.residual_mean, self.level[:1] - self.level[1:], self.innovation[None]]
         )
-        scaled = np.clip(scaled / self.safe_scale(), -CLIP, CLIP)
+        scale = self.safe_scale()
+        scaled = np.clip(scaled / scale, -CLIP, CLIP)
+        volatility = np.log(np.clip(self.volatility / scale, 1 / CLIP, CLIP))
         plain = [~self.valid, 1.0 / np.sqrt(np.maximum(self.seen, 1))]
         time = self.index[:, None] + np.arange(self.valid.shape[1])
         for season in self.state.settings.seasons:
             for harmonic in (1, 2):
                 angle = 2 * np.pi * harmonic * (time % season) / season
                 plain += [np.sin(angle), np.cos(angle)]
-        stacked = np.concatenate([scaled, np.stack(plain).astype(float)])
+        stacked = np.concatenate([scaled, volatility, np.stack(plain).astype(float)])
         return np.ascontiguousarray(np.moveaxis(stacked, 0, -1), dtype=np.float32)
 
     def baseline(self, row: Int, column: Int, horizon: int) -> Float:
@@ -233,6 +245,7 @@ class FeatureStep:
         state.level[slot] = self.level[:, :, -1].T
         state.residual_mean[slot] = self.residual_mean[:, :, -1].T
         state.scale[slot] = self.scale[:, -1]
+        state.volatility[slot] = self.volatility[:, :, -1].T
         for path in self.profiles:
             path.commit()
 
