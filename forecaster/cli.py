@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     train = command("train", _train, "Train a model on recorded ticks.")
     _recording_arguments(train)
     train.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to write the bundle to")
+    train.add_argument("--tensorboard", type=Path, metavar="DIR", help="write training curves here")
 
     replay = command("replay", _replay, "Forecast recorded ticks and score the forecasts.")
     _recording_arguments(replay)
@@ -199,9 +200,9 @@ def _healthcheck(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
     recording = _recording(options, settings)
-    from training.report import train_with_progress
+    from training.command import train_with_progress
 
-    train_with_progress(recording, settings, options.out)
+    train_with_progress(recording, settings, options.out, options.tensorboard)
 
 
 def _replay(options: argparse.Namespace) -> None:

@@ -1,75 +1,44 @@
-"""Fit the network: pinball loss on scaled residuals, AdamW on a one-cycle schedule, early stopping."""
+"""From a recording to a trained network and its manifest: what is fitted, to what, and what decides."""
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+import tensorflow as tf
 
-from forecaster.bundle import named_weights
+from forecaster import __version__
 from forecaster.config import Settings
 from forecaster.engine import ROUNDS_LADDER, SERIES_LADDER, Engine
 from forecaster.errors import ConfigError
-from forecaster.features import FeatureSettings
+from forecaster.features import FeatureSettings, FeatureStep
 from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.network import Network
 from forecaster.recording import Recording
-from training.average import RunningAverage
+from training.checkpoint import Checkpoint
+from training.cluster import Cluster
+from training.course import Epoch
 from training.data import BatchShape, Examples, Sequences, Split, origins_between, sequences, split_by_time
+from training.scored import ScoredNetwork
+from training.trainer import Trainer
 
 SCORED = 24  # rounds of a training window that count
 UNSCORED = 0.4  # of a training window: the rounds over which the empty hidden state fills
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What is known after each epoch: mean losses in units of the series' scale."""
-
-    epoch: int
-    epochs: int
-    training_loss: float
-    validation_loss: float
-    baseline_loss: float
-    best: bool
-
-
-class PinballLoss(keras.losses.Loss):  # type: ignore[misc]  # keras ships no types
-    """Quantile loss (Koenker and Bassett 1978) of `[…, horizon]` against `[…, horizon, quantiles]`."""
-
-    def __init__(self, quantiles: tuple[float, ...]) -> None:
-        super().__init__(name="pinball")
-        self._quantiles = quantiles
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        error = ops.expand_dims(y_true, -1) - y_pred
-        levels = ops.convert_to_tensor(np.array(self._quantiles, np.float32))
-        return ops.mean(ops.maximum(levels * error, (levels - 1.0) * error), axis=-1)
-
-
-class ScoredNetwork(keras.Model):  # type: ignore[misc]
-    """The network as it is fitted: whole windows in, forecasts at their scored rounds out."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self._network = network
-
-    def call(self, data: tuple[Any, Any], training: bool | None = None) -> Any:  # noqa: FBT001  # Keras' signature
-        """Quantiles `[windows, scored, horizon, quantiles]` at `scored` rounds of `inputs`."""
-        inputs, scored = data
-        at = ops.expand_dims(scored, -1)
-        hidden = self._network.hidden(inputs, training=training)
-        return self._network.head(ops.take_along_axis(hidden, at, 1), ops.take_along_axis(inputs, at, 1))
-
-
-def train(recording: Recording, settings: Settings, report: Callable[[Progress], None]) -> tuple[Manifest, Network]:
+def train(
+    recording: Recording,
+    settings: Settings,
+    report: Callable[[Epoch], None],
+    cluster: Cluster | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[Manifest, Network]:
     """Fit a network to the training part, keep the weights that are best on the validation part.
 
-    Raises `ConfigError` where the recording is too short for the configured window and split.
+    `report` and `checkpoint` are the chief's. Raises `ConfigError` where the recording is too short for
+    the configured window and split.
     """
+    cluster = cluster or Cluster()
     model, training = settings.model, settings.training
     data = sequences(recording, settings)
     split = split_by_time(data, training.train_fraction, training.validation_fraction)
@@ -87,8 +56,6 @@ def train(recording: Recording, settings: Settings, report: Callable[[Progress],
         ),
         training.seed,
     )
-    validate = _Validation(data, step, network, split)
-    best = _fit(network, examples, validate, settings, report)
     manifest = Manifest(
         name=model.name,
         version="",
@@ -103,14 +70,29 @@ def train(recording: Recording, settings: Settings, report: Callable[[Progress],
             "series": len(recording.names),
             "train_end_ms": split.train_end_ms,
             "validation_end_ms": split.validation_end_ms,
-            "validation_loss": best.validation_loss,
-            "baseline_validation_loss": best.baseline_loss,
-            "epoch": best.epoch,
             "settings": training.model_dump(mode="json"),
-            "versions": {"keras": keras.__version__, "numpy": np.__version__, "python": platform.python_version()},
+            "versions": {
+                "forecaster": __version__,
+                "keras": keras.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+                "tensorflow": tf.__version__,
+            },
         },
     )
-    return manifest, network
+    shape = BatchShape(training.batch_size, model.context_length, round(UNSCORED * model.context_length), SCORED)
+    validation = _Validation(data, step, network, split)
+    trainer = Trainer(
+        ScoredNetwork(network, on_gpu=cluster.on_gpu),
+        lambda random: examples.batches(shape, random),
+        validation,
+        training,
+        cluster,
+        report,
+    )
+    course = trainer.run(checkpoint, manifest)
+    outcome = course.summary() | {"baseline_validation_loss": validation.baseline_loss}
+    return manifest.model_copy(update={"training": manifest.training | outcome}), network
 
 
 def _feature_settings(data: Sequences, settings: Settings, split: Split) -> FeatureSettings:
@@ -139,60 +121,10 @@ def _check_length(examples: Examples, settings: Settings) -> None:
         )
 
 
-def _fit(
-    network: Network,
-    examples: Examples,
-    validate: "_Validation",
-    settings: Settings,
-    report: Callable[[Progress], None],
-) -> Progress:
-    training = settings.training
-    steps = training.epochs * training.steps_per_epoch
-    scored = ScoredNetwork(network)
-    scored.compile(
-        optimizer=keras.optimizers.AdamW(_one_cycle(training.learning_rate, steps), weight_decay=0.01, clipnorm=1.0),
-        loss=PinballLoss(network.settings.quantiles),
-        jit_compile=False,  # XLA takes five times as long for the gradient on a CPU, and loses cuDNN on a GPU
-    )
-    length = settings.model.context_length
-    shape = BatchShape(training.batch_size, length, round(UNSCORED * length), SCORED)
-    batches = examples.batches(shape, np.random.default_rng(training.seed))
-    best: Progress | None = None
-    kept: dict[str, np.ndarray] = {}
-    average = RunningAverage(network, decay=1 - 1 / (2 * training.steps_per_epoch))
-    for epoch in range(1, training.epochs + 1):
-        scored.reset_metrics()
-        for batch in islice(batches, training.steps_per_epoch):
-            mean_loss = scored.train_on_batch((batch.inputs, batch.scored), batch.target, batch.weight)
-            average.update()
-        with average.in_place():
-            loss = validate.loss()
-        better = best is None or loss < best.validation_loss
-        now = Progress(epoch, training.epochs, float(mean_loss), loss, validate.baseline_loss, better)
-        report(now)
-        if better:
-            best, kept = now, average.weights()
-        elif best is not None and epoch - best.epoch >= training.patience:
-            break
-    if best is None or not np.isfinite(best.validation_loss):
-        raise ConfigError("training diverged: lower training.learning_rate")
-    for name, weight in named_weights(network).items():
-        weight.assign(kept[name])
-    return best
-
-
-def _one_cycle(peak: float, steps: int) -> Any:
-    """Up over the first third, down along a cosine (after Smith and Topin 2018)."""
-    warmup = max(1, steps // 3)
-    return keras.optimizers.schedules.CosineDecay(
-        peak / 25, max(1, steps - warmup), alpha=1e-3, warmup_target=peak, warmup_steps=warmup
-    )
-
-
 class _Validation:
     """Pinball loss over the validation part, its state carried from the very start as in serving."""
 
-    def __init__(self, data: Sequences, step: Any, network: Network, split: Split) -> None:
+    def __init__(self, data: Sequences, step: FeatureStep, network: Network, split: Split) -> None:
         self._levels = np.array(network.settings.quantiles, np.float32)
         self._engine = Engine(network)
         self._engine.grow(len(data.index))
