@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to write the bundle to")
     bad_help = "a series that is constant, too short or all missing: stop with a line that names it, or leave it out"
     train.add_argument("--on-bad-series", choices=("stop", "skip"), default="stop", help=bad_help)
+    train.add_argument("--tensorboard", type=Path, metavar="DIR", help="write training curves here")
 
     replay = command("replay", _replay, "Forecast recorded ticks and score the forecasts.")
     add_input_arguments(replay)
@@ -184,11 +185,12 @@ def _healthcheck(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
     parts = input_parts(options, settings, _to_stderr)
-    from training.report import train_with_progress
+    from training.command import train_with_progress
+    from training.prepare import Source
 
     files = ", ".join(map(str, options.input or []))
-    source = files or f"topic {settings.topics.input}"
-    train_with_progress(parts, settings, options.out, source, skip_bad_series=options.on_bad_series == "skip")
+    source = Source(parts, files or f"topic {settings.topics.input}", options.on_bad_series == "skip")
+    train_with_progress(source, settings, options.out, options.tensorboard)
 
 
 def _replay(options: argparse.Namespace) -> None:

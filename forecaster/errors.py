@@ -26,5 +26,13 @@ class BrokerUnavailableError(ForecasterError):
     """The broker did not answer within `kafka.startup_timeout`, or output could not be flushed."""
 
 
+class StoppedError(ForecasterError):
+    """A signal ended a command that cannot end by itself at once; the exit code is the shell's for that signal."""
+
+    def __init__(self, text: str, signal: int) -> None:
+        super().__init__(text)
+        self.exit_code = 128 + signal
+
+
 class RetryableError(Exception):
     """A broker operation failed: drop the state, return to the committed offsets and restore."""

@@ -9,6 +9,7 @@ from forecaster.recording import Recording
 from training.bad_series import without_bad
 from training.data import Sequences, sequences
 from training.fit import train
+from training.prepare import Source
 
 HOUR, START = 3_600_000, 1_700_000_000_000 // 3_600_000 * 3_600_000
 GOOD = np.random.default_rng(0).normal(10, 1, 60)
@@ -69,7 +70,7 @@ def test_the_bundle_remembers_what_was_left_out_of_its_training() -> None:
         training={"epochs": 1, "steps_per_epoch": 2},
     )
     ticks = recording({"good": values, "flat": np.full(400, 1.0)})
-    manifest, _ = train([ticks], settings, lambda _: None, skip_bad_series=True)
+    manifest, _ = train(Source([ticks], skip_bad_series=True), settings)
     assert manifest.training["skipped"].keys() == {"flat"}
     with pytest.raises(ConfigError, match="series 'flat': constant"):
-        train([ticks], settings, lambda _: None)
+        train(Source([ticks]), settings)

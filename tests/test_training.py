@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from builders import FEATURES, network
+from builders import FEATURES
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -16,11 +16,11 @@ from forecaster.features import Features
 from forecaster.formats.forecast_json import Forecasts
 from forecaster.recording import Recording
 from forecaster.windows import Windows
-from training.average import RunningAverage
 from training.data import Scratch, sequences, split_by_time
 from training.evaluate import Scorer
 from training.examples import BatchShape, Examples
-from training.fit import train
+from training.fit import Watch, train
+from training.prepare import Source
 from training.table import feature_table
 
 HOUR = 3_600_000
@@ -187,7 +187,7 @@ def test_observations_in_scratch_files_are_those_in_memory() -> None:
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another() -> None:
     def weights(seed: int) -> list[np.ndarray]:
-        _, network = train([recording(daily(2, 20))], configured(seed=seed, epochs=1), lambda _: None)
+        _, network = train(Source([recording(daily(2, 20))]), configured(seed=seed, epochs=1))
         return [np.copy(weight.numpy()) for weight in named_weights(network).values()]
 
     first, again, other = weights(0), weights(0), weights(1)
@@ -197,7 +197,7 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another() -> None:
 
 def test_training_beats_level_and_profile_alone_on_a_series_that_drifts() -> None:
     shown = []
-    manifest, _ = train([recording(daily(4, 60, noise=0.05))], configured(), shown.append)
+    manifest, _ = train(Source([recording(daily(4, 60, noise=0.05))]), configured(), Watch(shown.append))
     assert manifest.training["validation_loss"] < 0.8 * manifest.training["baseline_validation_loss"]
     assert shown[0].best
     assert min(epoch.validation_loss for epoch in shown) == manifest.training["validation_loss"]
@@ -213,22 +213,7 @@ def test_training_beats_level_and_profile_alone_on_a_series_that_drifts() -> Non
 def test_settings_that_do_not_fit_the_data_are_named(change, named) -> None:
     settings = Settings(**{"stream": {"step": "1h"}, **change})
     with pytest.raises(ConfigError, match=named):
-        train([recording(daily(1, 10))], settings, lambda _: None)
-
-
-def test_the_mean_of_the_weights_is_in_place_only_inside_its_block() -> None:
-    made = network(seed=5)
-    weight = named_weights(made)["output/bias"]
-    before = np.copy(weight.numpy())
-    mean = RunningAverage(made, decay=0.5)
-    for step in (1.0, 2.0):
-        weight.assign(before + step)
-        mean.update()
-    with mean.in_place():
-        np.testing.assert_allclose(weight.numpy(), before + 1.5, rtol=1e-6)
-    np.testing.assert_array_equal(weight.numpy(), before + 2.0)
-    np.testing.assert_allclose(mean.weights()["output/bias"], before + 1.5, rtol=1e-6)
-    weight.assign(before)
+        train(Source([recording(daily(1, 10))]), settings)
 
 
 def test_scores_are_the_ones_computed_by_hand() -> None:

@@ -1,13 +1,11 @@
-"""What `train` and `replay` show a person: a progress bar, and tables."""
+"""What `replay` shows a person: tables."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from forecaster.bundle import check_writable, load_configured, save_bundle
+from forecaster.bundle import load_configured
 from forecaster.config import Settings, format_duration
 from forecaster.formats.forecast_json import Forecasts
 from forecaster.manifest import Manifest
@@ -16,35 +14,6 @@ from forecaster.recording import Recording
 from forecaster.replay import replay
 from training.data import Sequences, sequences
 from training.evaluate import Score, Scorer
-from training.fit import Progress as Epoch
-from training.fit import train
-
-
-def train_with_progress(
-    parts: Iterable[Recording], settings: Settings, out: Path, source: str, *, skip_bad_series: bool
-) -> Manifest:
-    """Train on the ticks of `parts` and save the bundle to `out`."""
-    check_writable(out)
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn()
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("training", total=settings.training.epochs, loss="compiling")
-
-        def show(epoch: Epoch) -> None:
-            loss = f"validation {epoch.validation_loss:.4f} (level and profile alone {epoch.baseline_loss:.4f})"
-            bar.update(task, completed=epoch.epoch, loss=loss)
-
-        def say(line: str) -> None:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-        manifest, network = train(parts, settings, show, say, out.parent, source, skip_bad_series=skip_bad_series)
-    sealed = save_bundle(out, manifest, network)
-    best = sealed.training
-    console.print(
-        f"{out}: {sealed.name}@{sealed.version}, best epoch {best['epoch']}: validation loss "
-        f"{best['validation_loss']:.4f}, level and profile alone {best['baseline_validation_loss']:.4f}"
-    )
-    return sealed
 
 
 def make_scorer(actuals: Sequences, manifest: Manifest) -> Scorer:

@@ -1,8 +1,8 @@
-"""Which seasons a stream has, where the configuration names none: told by the validation part.
+"""Which seasons a stream may have, where the configuration names none: told by the validation part.
 
 Each candidate's features are made for all of the data, a linear forecast from them is fitted to the
-training part at a few horizon steps, and the candidate that forecasts the validation part best is
-taken. That is the linear part of the network, fitted in a second.
+training part at a few horizon steps, and those that forecast the validation part nearly best are worth
+training a network. That is the linear part of the network, fitted in a second.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ CYCLES = (UNIT_MS["h"], UNIT_MS["d"], UNIT_MS["w"])
 PHASES = (4, 10_080)  # fewer tell no shape; more cost memory with every series
 CYCLES_SEEN = 4  # in the training part, of a season that can be learnt
 ROWS, RIDGE = 16_384, 1e-3
-WORTH = 0.99  # of the error without it is what a season must come down to
+MOST, CLOSE = 3, 1.05  # seasons that are worth training a network, and how near to the best they are
 
 
 def candidates(step_ms: int | None, train_ms: int) -> list[tuple[int, ...]]:
@@ -35,18 +35,18 @@ def candidates(step_ms: int | None, train_ms: int) -> list[tuple[int, ...]]:
     return [(), *((steps,) for steps in usable), *pairwise(usable)]
 
 
-def choose_seasons(data: Sequences, split: Split, settings: Settings, scratch: Scratch) -> tuple[int, ...]:
-    """The seasons in steps: the first of `candidates` that no later one beats by more than a hundredth."""
+def likely_seasons(data: Sequences, split: Split, settings: Settings, scratch: Scratch) -> list[tuple[int, ...]]:
+    """The few of `candidates` that a linear forecast finds best, in the order of `candidates`."""
     model, horizon = settings.model, settings.model.horizon
     offered = candidates(settings.stream.step, split.train_end_ms - int(data.origin_ms[data.first].min()))
-    best, least = offered[0], np.inf
-    for seasons in offered if len(offered) > 1 else []:
+    if len(offered) == 1:
+        return offered
+    errors = []
+    for seasons in offered:
         features = FeatureSettings.derive(seasons, model.context_length, model.transform)
-        table = feature_table(data, features, scratch)
-        error = _validation_error(table, split, horizon)
-        if error < WORTH * least:
-            best, least = seasons, error
-    return best
+        errors.append(_validation_error(feature_table(data, features, scratch), split, horizon))
+    close = [n for n in np.argsort(errors, kind="stable").tolist() if errors[n] <= CLOSE * min(errors)]
+    return [offered[n] for n in sorted(close[:MOST])] or offered[:1]
 
 
 def _validation_error(table: FeatureTable, split: Split, horizon: int) -> float:

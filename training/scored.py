@@ -1,0 +1,64 @@
+"""The network as it is fitted: whole windows in, forecasts at their scored rounds out."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from forecaster.bundle import named_weights
+from forecaster.network import Network
+from training.gru import gru
+from training.optimizer import Layout
+
+Tensor = Any
+
+
+class ScoredNetwork:
+    """A network whose weights are one flat array that each call is given."""
+
+    def __init__(self, network: Network, *, on_gpu: bool) -> None:
+        self._network, self._on_gpu = network, on_gpu
+        self._variables = list(named_weights(network).values())
+        self.layout = Layout([tuple(variable.shape) for variable in self._variables])
+
+    def weights(self) -> np.ndarray:
+        """The network's own weights, flat float32."""
+        return np.concatenate([np.ravel(variable.numpy()) for variable in self._variables])
+
+    def assign(self, weights: np.ndarray) -> None:
+        """Make flat `weights` the network's own."""
+        for variable, array in zip(self._variables, self.layout.split(weights), strict=True):
+            variable.assign(array)
+
+    def noise(self, random: np.random.Generator, windows: int, scored: int) -> np.ndarray:
+        """Factors of dropout `[windows, scored, units]`: drawn with the batch, so that every share of it has its own.
+
+        Rounds that are not scored reach no forecast but through the carried state, which is never dropped out.
+        """
+        settings = self._network.settings
+        kept = random.random((windows, scored, settings.units[-1]), np.float32) >= settings.dropout
+        return kept.astype(np.float32) / np.float32(1 - settings.dropout)
+
+    def forecasts(self, weights: Tensor, noise: Tensor, inputs: Tensor, scored: Tensor, *more: Tensor) -> Tensor:
+        """Quantiles `[windows, scored, horizon, quantiles]` at the rounds `scored` `[windows, scored]` of `inputs`.
+
+        `more` are arrays `[windows, scored, …]` that the head takes besides.
+        """
+        mapping = list(zip(self._variables, self.layout.split(weights), strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            hidden = self._hidden(inputs, scored)
+            at_scored = ops.take_along_axis(inputs, ops.expand_dims(scored, -1), 1)
+            return self._network.head(hidden * noise, at_scored, *more)
+
+    def _hidden(self, inputs: Tensor, scored: Tensor) -> Tensor:
+        """The last layer's output at the scored rounds: on a GPU by cuDNN through Keras' layers."""
+        if self._on_gpu:
+            hidden = self._network.hidden(inputs, training=False)
+            return ops.take_along_axis(hidden, ops.expand_dims(scored, -1), 1)
+        hidden = tf.transpose(inputs, (1, 0, 2))
+        for layer in self._network.recurrent:
+            hidden = gru(layer.cell, hidden)
+        window = tf.broadcast_to(tf.range(tf.shape(scored)[0])[:, None], tf.shape(scored))
+        return tf.gather_nd(hidden, tf.stack([scored, window], -1))
