@@ -11,6 +11,9 @@ from forecaster.records import Float, Int
 from training.table import FeatureTable
 
 
+FAR = 1e3  # in units of the scale
+
+
 @dataclass(frozen=True, slots=True)
 class BatchShape:
     """`windows` of `length` rounds, in each of which `scored` rounds count, none of the first `unscored`.
@@ -109,6 +112,8 @@ class Examples:
 
 
 def _weighted(scaled: Float, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and weights; a scale that has seen next to nothing makes numbers that say no more than "far"."""
+    scaled = np.clip(scaled, -FAR, FAR)
     known = ~np.isnan(scaled) & usable[:, None]
     return np.where(known, scaled, 0.0).astype(np.float32), known.astype(np.float32)
 
