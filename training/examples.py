@@ -10,7 +10,6 @@ from forecaster.features import Features
 from forecaster.records import Float, Int
 from training.table import FeatureTable
 
-
 FAR = 1e3  # in units of the scale
 
 
