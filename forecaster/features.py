@@ -51,7 +51,7 @@ class FeatureSettings(BaseModel):
     def derive(
         cls, seasons: tuple[int, ...], context_length: int, transform: Literal["none", "log"] = "none"
     ) -> "FeatureSettings":
-        """Defaults: spans in seasons, or where there is none the last value and parts of the context."""
+        """Defaults: spans in seasons, or where there is none the last value and quarters of quarters of the context."""
         if seasons:
             day = seasons[0]
             return cls(
@@ -62,7 +62,7 @@ class FeatureSettings(BaseModel):
                 scale_span=7 * day,
                 recent_rates=(0.15, 0.4),
             )
-        spans = (1.0, *(max(2.0, context_length * part) for part in (1 / 16, 1 / 4, 1)))
+        spans = (1.0, *sorted(context_length / 4**n for n in range(8) if context_length / 4**n >= 2))
         return cls(
             transform=transform,
             level_spans=spans,

@@ -20,6 +20,7 @@ from forecaster.windows import Block, Windows
 from training.left_out import LeftOut
 
 IN_MEMORY = 256 << 20  # bytes of one array from which on it is a file
+COUNTED = 1 << 20  # rows by which time is cut
 ROW = np.dtype([("slot", "i8"), ("index", "i8"), ("value", "f8"), ("fresh", "?")])
 
 
@@ -140,8 +141,11 @@ def spread(first: Int, length: Int, most: int) -> Int:
 
 
 def split_by_time(data: Sequences, train_fraction: float, validation_fraction: float) -> Split:
-    """Cut the time that the data spans: every series at the same two moments."""
-    last = data.first + data.length - 1
-    start, end = int(data.origin_ms[data.first].min()), int(data.origin_ms[last].max())
-    train_end = start + round((end - start) * train_fraction)
-    return Split(train_end, train_end + round((end - start) * validation_fraction))
+    """Cut time where these shares of the observations lie before: every series at the same two moments.
+
+    A market's weekend or a sensor's outage counts for nothing; more than `COUNTED` rows are sampled.
+    """
+    times = np.sort(data.origin_ms[spread(data.first, data.length, COUNTED)])
+    places = (np.cumsum([train_fraction, validation_fraction]) * len(times)).astype(np.int64)
+    train_end, validation_end = np.append(times, times[-1] + 1)[np.minimum(places, len(times))].tolist()
+    return Split(train_end, validation_end)
