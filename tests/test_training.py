@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from builders import FEATURES, network
+from builders import FEATURES
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -16,7 +16,6 @@ from forecaster.features import Features
 from forecaster.formats.forecast_json import Forecasts
 from forecaster.recording import Recording
 from forecaster.windows import Windows
-from training.average import RunningAverage
 from training.data import Examples, sequences, split_by_time
 from training.evaluate import Scorer
 from training.fit import train
@@ -139,21 +138,6 @@ def test_settings_that_do_not_fit_the_data_are_named(change, named) -> None:
     settings = Settings(**{"stream": {"step": "1h"}, **change})
     with pytest.raises(ConfigError, match=named):
         train(recording(daily(1, 10)), settings, lambda _: None)
-
-
-def test_the_mean_of_the_weights_is_in_place_only_inside_its_block() -> None:
-    made = network(seed=5)
-    weight = named_weights(made)["output/bias"]
-    before = np.copy(weight.numpy())
-    mean = RunningAverage(made, decay=0.5)
-    for step in (1.0, 2.0):
-        weight.assign(before + step)
-        mean.update()
-    with mean.in_place():
-        np.testing.assert_allclose(weight.numpy(), before + 1.5, rtol=1e-6)
-    np.testing.assert_array_equal(weight.numpy(), before + 2.0)
-    np.testing.assert_allclose(mean.weights()["output/bias"], before + 1.5, rtol=1e-6)
-    weight.assign(before)
 
 
 def test_scores_are_the_ones_computed_by_hand() -> None:

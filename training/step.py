@@ -33,7 +33,6 @@ class Step:
         self._optimizer = AdamW(training.learning_rate, steps, memory)
         self._steps_per_epoch = training.steps_per_epoch
         self._sums = cluster.compile(self._part)
-        self._advance = cluster.compile(self._move)
         self._on_each = cluster.on_each(self._share)
 
     def __call__(self, state: PerDevice, batch: Batch, random: np.random.Generator) -> tuple[PerDevice, PerDevice]:
@@ -57,7 +56,7 @@ class Step:
         sizes = [len(rows) for rows in np.array_split(np.arange(windows), parts)]
         pieces = zip(*(tf.split(array, sizes) for array in batch), strict=True)
         sums = tf.add_n([self._sums(state.weights, *piece) for piece in pieces])
-        return self._advance(state, self._cluster.sum(sums))  # type: ignore[no-any-return]
+        return self._move(state, self._cluster.sum(sums))  # type: ignore[no-any-return]
 
     def _part(self, weights: Tensor, noise: Tensor, *batch: Tensor) -> Tensor:
         """Sums over a part `[weights + 2]`: gradient, loss, weight."""
