@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 ARGS ?=
 
-.PHONY: demo test lint bench bench-accuracy bench-accuracy-quick lock clean help
+.PHONY: demo test lint bench bench-training bench-accuracy bench-accuracy-quick lock clean help
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -22,6 +22,9 @@ lint: $(VENV)/.project ## ruff and mypy
 
 bench: $(VENV)/.project ## throughput and latency on this machine
 	$(BIN)/python -m benchmarks.throughput $(ARGS)
+
+bench-training: $(VENV)/.project ## training throughput beside PyTorch's GRU (an interpreter that has it: ARGS="--torch-python PATH")
+	$(BIN)/python -m benchmarks.training $(ARGS)
 
 ETT ?= ../shared/data/ett
 bench-accuracy: $(VENV)/.project ## accuracy on ETTh1 and ETTm1 (ETT=folder); finished cells are kept, a second call goes on
