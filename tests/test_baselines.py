@@ -160,6 +160,13 @@ def test_weighted_quantiles_equal_a_slow_loop(seed, half_life) -> None:
             assert value == expected
 
 
+def test_prices_have_a_rival_with_weighted_quantiles_of_their_changes() -> None:
+    values = series(60, 1)
+    found = rivals(features_of(values), values, {}, 40, HORIZON)
+    origin = np.arange(40, 60)
+    np.testing.assert_array_equal(found[baselines.WEIGHTED](origin), found["last value"](origin))
+
+
 def test_weighted_quantiles_forget_what_lies_far_back() -> None:
     random = np.random.default_rng(0)
     values = np.cumsum(np.concatenate([random.normal(0, 1, 3_000), random.normal(0, 0.1, 600)]))

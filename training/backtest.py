@@ -51,7 +51,7 @@ class _Stretch:
     first: int
     values: Float
     rivals: dict[str, Rival]
-    half_life: int
+    half_life: int | None
     charges: Charges
 
 
@@ -77,8 +77,12 @@ class _Backtest:
         charges = Charges(self.manifest.network.quantiles, self._naive(slot), float(self.deviation[slot]))
         ahead = np.concatenate([values, self._behind(first + length, horizon)])
         made = rivals(step, values, seasons, start, horizon)
-        half_life = best_half_life(made[WEIGHTED], values, start, np.array(charges.levels), horizon)
-        return _Stretch(slot, first, ahead, made, half_life, charges)
+        return _Stretch(slot, first, ahead, made, self._half_life(made, values, start), charges)
+
+    def _half_life(self, made: dict[str, Rival], values: Float, start: int) -> int | None:
+        """That of the rival with weighted quantiles, where there is one."""
+        levels, horizon = np.array(self.manifest.network.quantiles), self.manifest.network.horizon
+        return best_half_life(made[WEIGHTED], values, start, levels, horizon) if WEIGHTED in made else None
 
     def _behind(self, row: int, horizon: int) -> Float:
         """Values of the `horizon` steps after the run that ends before `row`, from the series' later runs."""
