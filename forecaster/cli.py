@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import socket
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from forecaster import __version__
 from forecaster.config import Settings, format_duration, load_settings
-from forecaster.errors import ForecasterError
+from forecaster.errors import ConfigError, ForecasterError
 from forecaster.logs import configure_logging
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from forecaster.metrics import Metrics
     from forecaster.pipeline import Pipeline
     from forecaster.recording import Recording
+    from training.html.report import HtmlReport
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported anywhere
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # results that depend neither on the machine nor on its load
@@ -30,6 +32,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # results that depend neith
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command; exit code 0 done, 2 bad usage, configuration or bundle, 1 anything else."""
     options = _parser().parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else list(arguments)
     configure_logging()
     try:
         options.command(options)
@@ -64,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     train = command("train", _train, "Train a model on recorded ticks.")
     _recording_arguments(train)
     train.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to write the bundle to")
+    _report_argument(train)
 
     replay = command("replay", _replay, "Forecast recorded ticks and score the forecasts.")
     _recording_arguments(replay)
@@ -80,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     normalise_help = "also score in units of each series' deviation over these rows"
     backtest.add_argument("--normalise-rows", type=_rows, metavar="A:B", help=normalise_help)
     backtest.add_argument("--out", type=Path, metavar="FILE", help="write every figure here as JSON")
+    _report_argument(backtest)
 
     produce = command("produce", _produce, "Put recorded ticks into the input topic.")
     _recording_arguments(produce)
@@ -100,6 +105,11 @@ def _recording_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--value-column", metavar="NAME[,NAME…]", help="value columns; with a series column, their mean"
     )
+
+
+def _report_argument(parser: argparse.ArgumentParser) -> None:
+    help_ = "write a page with charts here: HTML in one file, which loads nothing (needs the extra report)"
+    parser.add_argument("--report", type=Path, metavar="FILE", help=help_)
 
 
 def _positive(text: str) -> float:
@@ -132,6 +142,18 @@ def _recording(options: argparse.Namespace, settings: Settings) -> "Recording":
 
     values = tuple(options.value_column.split(",")) if options.value_column else ()
     return read_recording(options.input, settings.input, Columns(options.time_column, options.series_column, values))
+
+
+def _html_report(options: argparse.Namespace) -> "HtmlReport | None":
+    if options.report is None:
+        return None
+    try:
+        from training.html.report import HtmlReport
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "plotly":
+            raise
+        raise ConfigError('--report: plotly is not installed: pip install "forecaster[report]"') from None
+    return HtmlReport(options.report, shlex.join(["forecaster", *options.arguments]), datetime.now(UTC))
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -198,10 +220,15 @@ def _healthcheck(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
+    html = _html_report(options)
     recording = _recording(options, settings)
     from training.report import train_with_progress
 
     train_with_progress(recording, settings, options.out)
+    if html is not None:
+        from training.html.report import report_on_training
+
+        report_on_training(recording, settings, options.out, html)
 
 
 def _replay(options: argparse.Namespace) -> None:
@@ -214,12 +241,13 @@ def _replay(options: argparse.Namespace) -> None:
 
 def _backtest(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
+    html = _html_report(options)
     recording = _recording(options, settings)
     from training.backtest_report import backtest_with_tables
     from training.origins import Choice
 
     choice = Choice(options.start, options.rows, options.normalise_rows)
-    backtest_with_tables(recording, settings, choice, options.out)
+    backtest_with_tables(recording, settings, choice, options.out, html)
 
 
 def _produce(options: argparse.Namespace) -> None:

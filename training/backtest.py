@@ -137,8 +137,8 @@ class _Backtest:
         return (self.block.trigger >= 0) & (self.origin_ms >= self.start_ms) & (self.origin_ms < self.end_ms)
 
 
-def _nothing(_part: Part) -> None:
-    pass
+def unwatched(_part: Part) -> None:
+    """Look at nothing."""
 
 
 def backtest(
@@ -147,7 +147,7 @@ def backtest(
     manifest: Manifest,
     network: Network,
     choice: Choice,
-    watch: Callable[[Part], None] = _nothing,
+    watch: Callable[[Part], None] = unwatched,
 ) -> Results:
     """Score the model of `manifest` and `network`; `watch` sees its forecasts as they pass.
 
