@@ -42,7 +42,7 @@ def card(manifest: Manifest, origin: Origin) -> Markup:
         element("h3", "Its training"),
         _facts(_training(manifest, same)),
         element("h3", "Series left out"),
-        table(["series", "reason"], [[str(name), str(why)] for name, why in skipped.items()], words=2, strong="")
+        table(["series", "reason"], [[str(name), str(why)] for name, why in skipped.items()])
         if skipped
         else paragraph("None."),
         element("h3", "Versions"),
@@ -52,7 +52,6 @@ def card(manifest: Manifest, origin: Origin) -> Markup:
                 [name, str(versions.get(name, "not kept")), str(here.get(name, "not used"))]
                 for name in dict.fromkeys(["forecaster", *versions, *here])
             ],
-            strong="",
         ),
         element("h3", "To make it again"),
         paragraph("forecaster.toml (the parts that make the model):"),

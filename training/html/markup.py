@@ -25,16 +25,21 @@ def element(name: str, *children: str, **attributes: str) -> Markup:
     return Markup(f"<{name}{''.join(pairs)}>{join(*children)}</{name}>")
 
 
-def table(head: list[str], rows: list[list[str]], *, words: int = 1, strong: str = "model") -> Markup:
-    """A table that scrolls sideways where it is too wide; the first `words` columns are text, the rest numbers.
+WORDS = frozenset(("", "forecast", "series", "reason", "against"))  # titles of columns that are not numbers
 
-    The row whose first cell is `strong` stands out.
-    """
+
+def table(head: list[str], rows: list[list[str]]) -> Markup:
+    """A table that scrolls sideways where it is too wide; in a column of forecasts the model stands out."""
 
     def cells(kind: str, row: list[str]) -> list[Markup]:
-        return [element(kind, cell, class_="word" if n < words else "number") for n, cell in enumerate(row)]
+        pairs = zip(head, row, strict=True)
+        return [element(kind, cell, class_="word" if title in WORDS else "number") for title, cell in pairs]
 
-    body = [element("tr", *cells("td", row), **({"class_": "strong"} if row[0] == strong else {})) for row in rows]
+    def body_row(row: list[str]) -> Markup:
+        stands_out = (head[0], row[0]) == ("forecast", "model")
+        return element("tr", *cells("td", row), class_="strong" if stands_out else "plain")
+
+    body = map(body_row, rows)
     whole = element("table", element("thead", element("tr", *cells("th", head))), element("tbody", *body))
     return element("div", whole, class_="scroll", tabindex="0")
 

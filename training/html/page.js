@@ -12,24 +12,24 @@
     return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, painted(one, name)]));
   };
 
-  const draw = (isDark) => {
+  const draw = (isDark, isPaper) => {
     for (const [name, figure] of Object.entries(figures)) {
       const { data, layout } = isDark ? painted(figure, "") : structuredClone(figure);
       const ground = isDark ? "#1a2028" : "#ffffff";
       layout.hoverlabel = { bgcolor: ground, bordercolor: layout.font.color, font: { color: layout.font.color } };
       layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: "#8a94a0", activecolor: layout.font.color };
-      Plotly.react(name, data, layout, config);
+      const { clientWidth: width, clientHeight: height } = document.getElementById(name);
+      Plotly.react(name, data, isPaper ? { ...layout, width, height } : layout, config);
     }
   };
 
   const onPaper = (isPaper) => {
     document.documentElement.classList.toggle("paper", isPaper);
-    draw(scheme.matches && !isPaper);
-    for (const name of Object.keys(figures)) Plotly.Plots.resize(name);
+    draw(scheme.matches && !isPaper, isPaper);
   };
 
-  draw(scheme.matches);
-  scheme.addEventListener("change", () => draw(scheme.matches));
+  draw(scheme.matches, false);
+  scheme.addEventListener("change", () => draw(scheme.matches, false));
   window.addEventListener("beforeprint", () => onPaper(true));
   window.addEventListener("afterprint", () => onPaper(false));
 })();

@@ -56,7 +56,7 @@ def data(observed: Observed, manifest: Manifest, scores: dict[str, Any] | None, 
     if len(slots) < count_:
         text += f" Drawn are {len(slots)}: the worst forecast, the best, and those with the most missing values."
     text += " A line is the lowest and the highest value of each moment; orange marks at its foot are missing values."
-    if len(split) > 1:
+    if split:
         text += " Dotted lines are the ends of the training and of the validation data."
     rows = [_counts(observed, slot) for slot in range(count_)]
     rows.sort(key=lambda row: -sum(row[3:]))
@@ -130,6 +130,6 @@ def calibration(scores: dict[str, Any], collector: Collector, charts: Charts) ->
     else:
         pictures.append(paragraph("No central interval of 50, 80, 90 or 95 % has both of its ends trained."))
     rows = [[f"{level:g}", words.percent(share)] for level, share in zip(levels, np.asarray(below), strict=True)]
-    found = table(["quantile level", "actuals below"], rows, strong="")
+    found = table(["quantile level", "actuals below"], rows)
     pictures.append(element("figure", element("figcaption", "In numbers"), found))
     return join(paragraph(text), grid(*pictures))

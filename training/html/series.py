@@ -23,7 +23,8 @@ def parts(training: dict[str, Any], span: tuple[int, int]) -> list[tuple[str, in
         return []
     ends = np.clip([span[0], training["train_end_ms"], training["validation_end_ms"], span[1]], *span).tolist()
     named = zip(("train", "val", "test"), ends[:-1], ends[1:], strict=True)
-    return [(name, left, right) for name, left, right in named if right > left]
+    found = [(name, left, right) for name, left, right in named if right > left]
+    return found if len(found) > 1 else []
 
 
 def whole_series(name: str, drawn: Outline, split: list[tuple[str, int, int]], span: tuple[int, int]) -> Any:

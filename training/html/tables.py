@@ -97,7 +97,7 @@ def by_series(scores: dict[str, Any], observed: Observed) -> Markup:
     text = "The highest MASE first; each skill with its 95 % interval, against the best baseline of the series." + (
         f" {more:,} more series are in the JSON that --out writes." if more else ""
     )
-    return join(paragraph(text, class_="note"), table(head, rows, strong=""))
+    return join(paragraph(text, class_="note"), table(head, rows))
 
 
 def _skill(found: dict[str, Any] | None) -> list[str]:
