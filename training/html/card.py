@@ -15,6 +15,8 @@ from training.html.markup import Markup, element, join, paragraph, table
 
 Facts = Iterable[tuple[str, object]]
 
+TRAIN = "forecaster train --config forecaster.toml --input YOUR_DATA --out model"
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -27,56 +29,37 @@ class Origin:
 
 def card(manifest: Manifest, origin: Origin) -> Markup:
     """All of it."""
-    training, skipped = manifest.training, manifest.training.get("skipped", {})
-    same = (
-        "the data of this report"
-        if training.get("data_sha256") == origin.data_sha256
-        else "other data than this report"
-    )
-    versions = training.get("versions", {})
-    here = {name: version(name) for name in ("keras", "numpy", "plotly")} | {"python": platform.python_version()}
-    here["forecaster"] = __version__
-    parts = [
+    skipped = manifest.training.get("skipped", {})
+    left_out = [[str(name), str(why)] for name, why in skipped.items()]
+    return join(
         element("h3", "The model"),
         _facts(_model(manifest)),
         element("h3", "Its training"),
-        _facts(_training(manifest, same)),
+        _facts(_training(manifest, origin)),
         element("h3", "Series left out"),
-        table(["series", "reason"], [[str(name), str(why)] for name, why in skipped.items()])
-        if skipped
-        else paragraph("None."),
+        table(["series", "reason"], left_out) if left_out else paragraph("None."),
         element("h3", "Versions"),
-        table(
-            ["", "trained with", "this report"],
-            [
-                [name, str(versions.get(name, "not kept")), str(here.get(name, "not used"))]
-                for name in dict.fromkeys(["forecaster", *versions, *here])
-            ],
-        ),
+        _versions(manifest.training.get("versions", {})),
         element("h3", "To make it again"),
         paragraph("forecaster.toml (the parts that make the model):"),
         element("pre", words.settings_toml(manifest), tabindex="0"),
         paragraph("Training, and this report:"),
-        element("pre", _commands(origin), tabindex="0"),
+        element("pre", f"{TRAIN}\n{origin.command}", tabindex="0"),
         element("h3", "How to read it, and when not to trust it"),
         element("ul", *(element("li", text) for text in words.HOW_TO_READ.split("\n\n"))),
         paragraph(words.LICENCE),
-    ]
-    return join(*parts)
+    )
 
 
 def _model(manifest: Manifest) -> Facts:
     network, step_ms = manifest.network, manifest.step_ms
     seasons = ", ".join(format_duration(n * (step_ms or 1)) for n in manifest.features.seasons)
+    shape = network.model_dump(mode="json", exclude={"inputs", "horizon", "quantiles"})
     return [
         ("name and version", f"{manifest.name}@{manifest.version}"),
-        ("kind", f"carried GRU, layers of {', '.join(map(str, network.units))} units, dropout {network.dropout:g}"),
-        (
-            "step",
-            "each event"
-            if step_ms is None
-            else format_duration(step_ms) + (f", bars: {manifest.bar}" if manifest.bar else ""),
-        ),
+        *((f"network: {name}", value) for name, value in shape.items()),
+        ("step", "each event" if step_ms is None else format_duration(step_ms)),
+        ("bar", manifest.bar or "none"),
         ("horizon", words.span(network.horizon, step_ms)),
         ("quantiles", ", ".join(f"{level:g}" for level in network.quantiles)),
         ("context", words.span(manifest.context_length, step_ms)),
@@ -86,8 +69,10 @@ def _model(manifest: Manifest) -> Facts:
     ]
 
 
-def _training(manifest: Manifest, same: str) -> Facts:
+def _training(manifest: Manifest, origin: Origin) -> Facts:
     training = manifest.training
+    is_same = training.get("data_sha256") == origin.data_sha256
+    same = "the data of this report" if is_same else "other data than this report"
 
     def ended(key: str) -> str:
         return words.moment(int(training[key])) if key in training else "not known"
@@ -108,6 +93,9 @@ def _facts(facts: Facts) -> Markup:
     return element("dl", *pairs)
 
 
-def _commands(origin: Origin) -> str:
-    train = "forecaster train --config forecaster.toml --input YOUR_DATA --out model"
-    return f"{train}\n{origin.command}"
+def _versions(trained: dict[str, str]) -> Markup:
+    here = {"forecaster": __version__} | {name: version(name) for name in ("keras", "numpy", "plotly")}
+    here["python"] = platform.python_version()
+    names = dict.fromkeys([*here, *trained])
+    rows = [[name, str(trained.get(name, "not kept")), here.get(name, "not looked up")] for name in names]
+    return table(["", "trained with", "this report"], rows)

@@ -17,7 +17,7 @@ SAMPLE_NUMBERS = 2_000_000  # in all sampled forecasts together
 SHOWN = 3  # forecasts of each kind
 WORST_SERIES = 12  # whose worst forecasts are kept
 RANK_WINDOW = 0.025  # how far from the wanted percentile a forecast may stand to come from another series
-KINDS = {"good": 0.05, "typical": 0.5, "worst": 1.0}  # the share of forecasts with a smaller error
+PERCENTILES = {"good": 0.05, "typical": 0.5}  # the share of forecasts with a smaller error
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Collector:
         return np.sort(np.concatenate([np.zeros(0, np.float32), *self._errors])).astype(np.float64)
 
     def shown(self) -> dict[str, list[Shown]]:
-        """A few forecasts by kind of `KINDS`, on different series where there are several."""
+        """A few forecasts by kind, "good", "typical" and "worst", on different series where there are several."""
         errors = self.errors()
         if not len(errors):
             return {}
@@ -103,13 +103,15 @@ class Collector:
             return Shown(one.series, one.origin_ms, one.error, one.quantiles, one.actual, rank)
 
         sample = [ranked(one) for _, one in self._sample]
-        found = {}
-        for kind, share in KINDS.items():
-            near = sorted(sample, key=lambda one, share=share: abs(one.rank - share))  # type: ignore[misc]  # binds it
-            window = [one for one in near if abs(one.rank - share) <= RANK_WINDOW] or near[:1]
-            found[kind] = _several(window)
-        worst = sorted((ranked(one) for kept in self._worst.values() for one in kept), key=lambda one: -one.error)
-        return found | {"worst": _several(worst)}
+        worst = [ranked(one) for kept in self._worst.values() for one in kept]
+        found = {kind: _several(_near(sample, share)) for kind, share in PERCENTILES.items()}
+        return found | {"worst": _several(sorted(worst, key=lambda one: -one.error))}
+
+
+def _near(sample: list[Shown], share: float) -> list[Shown]:
+    """Those whose rank is about `share`, the nearest first."""
+    nearest = sorted(sample, key=lambda one: abs(one.rank - share))
+    return [one for one in nearest if abs(one.rank - share) <= RANK_WINDOW] or nearest[:1]
 
 
 def _shown(part: Part, row: int, error: float) -> Shown:

@@ -8,7 +8,7 @@ import numpy as np
 from forecaster.manifest import Manifest
 from training.backtest_report import number
 from training.html import figures, series, words
-from training.html.collect import KINDS, Collector, Shown
+from training.html.collect import Collector, Shown
 from training.html.markup import Markup, element, join, paragraph, table
 from training.html.overview import count, outline, telling
 from training.html.tables import MOST_ROWS
@@ -89,8 +89,8 @@ def forecasts(collector: Collector, observed: Observed, manifest: Manifest, char
         "what was before and what came. Chosen by the mean absolute scaled error over the steps of an origin."
     )
     parts = [paragraph(text, class_="note")]
-    for kind in KINDS:
-        parts.append(element("h3", KIND_TITLES[kind]))
+    for kind, title in KIND_TITLES.items():
+        parts.append(element("h3", title))
         pictures = [(one, series.fan(one, observed, manifest)) for one in shown[kind]]
         drawn = [charts.place(fan, one.series, _detail(one), "chart low") for one, fan in pictures]
         parts.append(grid(*drawn))

@@ -1,6 +1,5 @@
 """`--report FILE.html`: watches a backtest, and writes the page at its end."""
 
-import tempfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -33,9 +32,11 @@ class HtmlReport:
 
     def __init__(self, out: Path, command: str, made: datetime) -> None:
         self._out, self._command, self._made = out, command, made
+        is_new = not out.exists()
         try:  # now, rather than after hours of scoring
-            with tempfile.TemporaryFile(dir=out.parent):
-                pass
+            out.open("ab").close()
+            if is_new:
+                out.unlink()
         except OSError as error:
             raise self._not_written(error) from error
         self._collector: Collector | None = None

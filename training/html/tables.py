@@ -21,20 +21,14 @@ def top(scores: dict[str, Any], manifest: Manifest, moments: int) -> Markup:
             text = f"against {found['rival']}, 95 % interval {words.interval(found)}"
             tiles.append(_tile(f"skill in {TITLES[metric]}", words.percent(found["skill"], signed=True), text))
     if cover := words.widest(scores):
-        tiles.append(
-            _tile(f"coverage of {100 * cover[0]:g} %", words.percent(cover[1]), "of the actuals lie in the interval")
-        )
+        text = "of the actuals lie in the interval"
+        tiles.append(_tile(f"coverage of {100 * cover[0]:g} %", words.percent(cover[1]), text))
     model = scores["overall"]["model"]
-    shown = "mase" if "mase" in model else "mae"
-    tiles.append(
-        _tile(
-            TITLES[shown],
-            number(model[shown]),
-            "1 is the error of the seasonal naive step before the test"
-            if shown == "mase"
-            else "in the units of the data",
-        )
-    )
+    if "mase" in model:
+        text = "1 is the error of the seasonal naive step before the test"
+        tiles.append(_tile(TITLES["mase"], number(model["mase"]), text))
+    else:
+        tiles.append(_tile(TITLES["mae"], number(model["mae"]), "in the units of the data"))
     tiles.append(_tile("scored", f"{scores['origins']:,}", f"forecasts, {scores['pairs']:,} values ahead of them"))
     return join(
         paragraph(words.headline(scores, manifest), class_="lead"),
@@ -57,23 +51,17 @@ def baselines(scores: dict[str, Any]) -> Markup:
     parts.append(element("h3", "Central intervals"))
     if shares := [f"{100 * share:g}" for share in scores["intervals"]["scored"]]:
         head = ["forecast", *(title for share in shares for title in (f"in {share} %", f"Winkler {share} %"))]
-        rows = [
-            [
-                name,
-                *(
-                    cell
-                    for s in shares
-                    for cell in (words.percent(found[f"coverage_{s}"]), number(found[f"winkler_{s}"]))
-                ),
-            ]
-            for name, found in overall.items()
-        ]
-        parts.append(table(head, rows))
+        parts.append(table(head, [[name, *_interval_cells(found, shares)] for name, found in overall.items()]))
     if missing := scores["intervals"]["not_trained"]:
         text = ", ".join(f"{100 * share:g} %" for share in missing)
         parts.append(paragraph(f"Not available from the trained quantiles {scores['quantiles']}: intervals of {text}."))
     faults = f"{scores['crossings']} crossing quantiles, {scores['not_finite']} forecasts that were not finite."
     return join(*parts, paragraph(faults, class_="note"))
+
+
+def _interval_cells(found: dict[str, Any], shares: list[str]) -> list[str]:
+    pairs = ((words.percent(found[f"coverage_{share}"]), number(found[f"winkler_{share}"])) for share in shares)
+    return [cell for pair in pairs for cell in pair]
 
 
 def by_series(scores: dict[str, Any], observed: Observed) -> Markup:

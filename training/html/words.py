@@ -1,5 +1,6 @@
 """What the figures say, in sentences."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -130,16 +131,22 @@ def _caution(scores: dict[str, Any], moments: int) -> list[str]:
 
 def settings_toml(manifest: Manifest) -> str:
     """The configuration that trains such a model."""
-    step = '"tick"' if manifest.step_ms is None else f'"{format_duration(manifest.step_ms)}"'
-    seasons = ", ".join(f'"{format_duration(n * (manifest.step_ms or 1))}"' for n in manifest.features.seasons)
-    network = manifest.network
-    lines = ["[stream]", f"step = {step}", *([f'bar = "{manifest.bar}"'] if manifest.bar else []), "", "[model]"]
-    lines += ['bundle = "model"', f"horizon = {network.horizon}", f"quantiles = {list(network.quantiles)}"]
-    lines += [f"context_length = {manifest.context_length}", f"seasons = [{seasons}]"]
-    lines += [f"units = {list(network.units)}", f"dropout = {network.dropout}", "", "[training]"]
-    lines += [f"{name} = {_toml(value)}" for name, value in manifest.training.get("settings", {}).items()]
-    return "\n".join(lines)
-
-
-def _toml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
+    network, step_ms = manifest.network, manifest.step_ms
+    sections: dict[str, dict[str, Any]] = {
+        "stream": {"step": "tick" if step_ms is None else format_duration(step_ms), "bar": manifest.bar},
+        "model": {
+            "bundle": "model",
+            "horizon": network.horizon,
+            "quantiles": network.quantiles,
+            "context_length": manifest.context_length,
+            "seasons": [format_duration(n * (step_ms or 1)) for n in manifest.features.seasons],
+            "units": network.units,
+            "dropout": network.dropout,
+        },
+        "training": manifest.training.get("settings", {}),
+    }
+    lines: list[str] = []
+    for section, settings in sections.items():
+        lines += ["", f"[{section}]"]
+        lines += [f"{name} = {json.dumps(value)}" for name, value in settings.items() if value is not None]
+    return "\n".join(lines[1:])
