@@ -15,7 +15,6 @@ HORIZON = 6
 LEVELS = np.array([0.1, 0.5, 0.9])
 NAMES = [
     "last value",
-    "last value, weighted quantiles",
     "seasonal naive 4s",
     "exponential mean",
     "damped Holt",
