@@ -206,11 +206,17 @@ class Interrupted(Exception):  # noqa: N818  # stands for a signal
 
 
 def trained(losses: Iterable[float], checkpoint: Checkpoint | None = None, stop: int = 0, **settings) -> tuple:
-    """Train a network of one seed with validation `losses`, interrupted after epoch `stop`: course, weights, epochs."""
-    shown = []
+    """Train a network of one seed with validation `losses`, interrupted after epoch `stop`.
+
+    Returns the course, the weights, the epochs shown, and one number of each epoch's first batch.
+    """
+    shown, drawn = [], []
     made = Network(network(units=(3,)).settings.model_copy(update={"dropout": 0.3}), seed=4)
 
     def batches(random: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+        first = a_batch(random, 6, made)
+        drawn.append(float(first[0][0, 0, 0]))
+        yield first
         while True:
             yield a_batch(random, 6, made)
 
@@ -224,24 +230,26 @@ def trained(losses: Iterable[float], checkpoint: Checkpoint | None = None, stop:
     loss = Loss(made.settings.quantiles, np.zeros(3))
     trainer = Trainer(scored, loss, batches, Validated(losses), training, Cluster(), report)
     course = trainer.run(checkpoint, manifest(made, training={"settings": training.model_dump(mode="json")}))
-    return course, scored.weights(), shown
+    return course, scored.weights(), shown, drawn
 
 
 def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(tmp_path) -> None:
     losses = [0.4, 0.3, 0.2, 0.5]
-    whole, expected, _ = trained(losses)
+    whole, expected, _, drawn = trained(losses)
     told = []
     checkpoint = Checkpoint.beside(tmp_path / "bundle", told.append)
     with pytest.raises(Interrupted):
         trained(losses, checkpoint, stop=2)
-    course, found, shown = trained(losses[2:], checkpoint)
+    course, found, shown, drawn_again = trained(losses[2:], checkpoint)
     assert shown == [3, 4]
     assert told == [f"{tmp_path}/bundle.training/checkpoint-0.safetensors: going on after epoch 2"]
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(course.history[:, :3], whole.history[:, :3])
     assert course.best_epoch == 3
+    assert drawn_again[-2:] == drawn[-2:]
+    assert len(set(drawn[-4:])) == 4
 
-    _, again, shown = trained([], checkpoint)  # which has nothing left to do
+    _, again, shown, _ = trained([], checkpoint)  # which has nothing left to do
     assert shown == []
     np.testing.assert_array_equal(again, expected)
     checkpoint.remove()
@@ -297,7 +305,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_that_was(tmp_path, mo
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ForecasterError, match=r"^\S+checkpoint-0\.safetensors: .* cannot be written: No space left"):
         checkpoint.save(Course.of(np.zeros(3, np.float32)))
-    assert (tmp_path / "checkpoint-0.safetensors").read_bytes() == before
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("checkpoint-0.safetensors", before)]
 
 
 def test_without_a_terminal_epochs_are_plain_lines_every_few_seconds() -> None:

@@ -23,8 +23,8 @@ context_length = 24
 seasons = ["1d"]
 units = [6]
 [training]
-epochs = 120
-patience = 120
+epochs = 80
+patience = 80
 steps_per_epoch = 4
 batch_size = 7
 """
@@ -77,7 +77,7 @@ def whole(folder) -> dict[str, np.ndarray]:
 def test_a_training_that_is_stopped_then_killed_ends_with_the_bits_of_one_that_was_not(folder, whole) -> None:
     out, kept = folder / "again", folder / "again.training"
     stopped = start(folder, "again")
-    until(stopped, "epoch 1/120")
+    until(stopped, "epoch 1/80")
     stopped.send_signal(signal.SIGTERM)
     code, said = end(stopped)
     assert code == 128 + signal.SIGTERM
@@ -100,7 +100,7 @@ def test_a_training_that_is_stopped_then_killed_ends_with_the_bits_of_one_that_w
     for name, array in whole.items():
         np.testing.assert_array_equal(found[name], array)
     training = json.loads((out / "manifest.json").read_text())["training"]
-    assert [epoch["epoch"] for epoch in training["history"]] == list(range(1, 121))
+    assert [epoch["epoch"] for epoch in training["history"]] == list(range(1, 81))
     assert training["throughput"] > 0
 
 

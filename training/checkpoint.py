@@ -77,6 +77,7 @@ class Checkpoint:
             fresh.replace(self._path)
             self.epochs = course.epochs
         except (OSError, SafetensorError) as error:
+            fresh.unlink(missing_ok=True)
             reason = getattr(error, "strerror", None) or str(error)
             raise ForecasterError(f"{self._path}: the checkpoint cannot be written: {reason}") from error
 
