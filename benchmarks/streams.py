@@ -2,9 +2,10 @@
 
 python -m benchmarks.streams --folder DIR [--only NAME …] [--seeds N …]
 
-Of each recording the first 35 % of the observations are trained on, 15 % choose the epoch and the seasons, and
-`forecaster backtest` scores every origin of the last half; exchange_rate has the split of its literature. A
-finished cell is kept in --cells and not run again. The last line printed is one JSON object.
+All settings but those of the stream are the defaults. Of each recording the first 35 % of the observations are
+trained on, 15 % choose the epoch and the seasons, and `forecaster backtest` scores every origin of the last half;
+exchange_rate has the split of its literature. A finished cell is kept in --cells and not run again. The last line
+printed is one JSON object.
 """
 
 import argparse
@@ -28,7 +29,6 @@ class Stream(NamedTuple):
     file: str
     step: str
     horizon: int
-    context: int
     columns: tuple[str, ...] = ()
     bar: str | None = None
     shares: tuple[float, float] = SHARES
@@ -38,12 +38,12 @@ BEIJING = ("--time-column", "year,month,day,hour", "--value-column", "pm2.5")
 QUOTES = ("--time-column", "ts_utc", "--series-column", "symbol", "--value-column", "bid,ask")
 RATES = 5311 / 7588, 760 / 7588
 STREAMS = [
-    Stream("machine_temperature", "nab/machine_temperature_system_failure.csv.gz", "5min", 12, 1152),
-    Stream("ambient_temperature", "nab/ambient_temperature_system_failure.csv.gz", "1h", 24, 240),
-    Stream("beijing_pm25", "beijing_pm25/beijing_pm25.csv.gz", "1h", 24, 240, BEIJING),
-    Stream("fx_ticks", "fx_ticks/oanda_eurusd_nzdusd_20140501_20140507.csv.gz", "1s", 60, 600, QUOTES, "last"),
-    Stream("exchange_rate", "exchange_rate/exchange_rate.csv.gz", "1d", 96, 240, shares=RATES),
-    Stream("exchange_rate", "exchange_rate/exchange_rate.csv.gz", "1d", 720, 240, shares=RATES),
+    Stream("machine_temperature", "nab/machine_temperature_system_failure.csv.gz", "5min", 12),
+    Stream("ambient_temperature", "nab/ambient_temperature_system_failure.csv.gz", "1h", 24),
+    Stream("beijing_pm25", "beijing_pm25/beijing_pm25.csv.gz", "1h", 24, BEIJING),
+    Stream("fx_ticks", "fx_ticks/oanda_eurusd_nzdusd_20140501_20140507.csv.gz", "1s", 60, QUOTES, "last"),
+    Stream("exchange_rate", "exchange_rate/exchange_rate.csv.gz", "1d", 96, shares=RATES),
+    Stream("exchange_rate", "exchange_rate/exchange_rate.csv.gz", "1d", 720, shares=RATES),
 ]
 FIGURES = "mase", "crps", "pinball", "coverage_80", "mse"
 
@@ -58,8 +58,8 @@ def run_cell(stream: Stream, seed: int, folder: Path, kept: Path) -> dict:
         work = Path(name)
         (work / "cell.toml").write_text(
             f'[stream]\nstep = "{stream.step}"\n{bar}[model]\nbundle = "{work}/bundle"\nhorizon = {stream.horizon}\n'
-            f"context_length = {stream.context}\n[training]\nseed = {seed}\n"
-            f"train_fraction = {stream.shares[0]}\nvalidation_fraction = {stream.shares[1]}\n"
+            f"[training]\nseed = {seed}\ntrain_fraction = {stream.shares[0]}\n"
+            f"validation_fraction = {stream.shares[1]}\n"
         )
         shared = ["--config", str(work / "cell.toml"), "--input", str(folder / stream.file), *stream.columns]
         forecaster("train", *shared, "--out", f"{work}/bundle")
