@@ -86,12 +86,15 @@ def verdict(scores: dict[str, Any], moments: int) -> tuple[str, list[str]]:
     if found["low"] > 0:
         mark, text = (
             "good",
-            f"Better than every baseline: the whole interval of the skill against {rival} is above zero.",
+            f"Better than every baseline in MASE: the whole interval of the skill against {rival} is above zero.",
         )
     elif found["high"] < 0:
-        mark, text = "bad", f"Worse than {rival}: use that baseline, or train anew (longer, with other seasons)."
+        mark, text = (
+            "bad",
+            f"Worse than {rival} in MASE: use that baseline, or train anew (longer, with other seasons).",
+        )
     else:
-        mark, text = "unclear", f"Not to be told from {rival}: the interval of the skill holds zero."
+        mark, text = "unclear", f"Not to be told from {rival} in MASE: the interval of the skill holds zero."
     return mark, [text, *_series(scores), *_spread(scores), *_caution(scores, moments)]
 
 
