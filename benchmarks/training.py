@@ -33,12 +33,14 @@ from forecaster.manifest import NetworkSettings
 from forecaster.network import Network
 from training.cluster import Cluster
 from training.course import Course
+from training.loss import Loss
 from training.scored import ScoredNetwork
 from training.step import Step
 
 WINDOWS, ROUNDS, SCORED, INPUTS, UNITS, HORIZON = 32, 240, 24, 15, 64, 96
 LEVELS = (0.1, 0.5, 0.9)
 DROPOUT = 0.5
+LOSS = Loss(LEVELS, np.zeros(HORIZON))
 WARM_UP = 3
 NOISE = 1  # seed of the dropout of every step: both sides drop the same
 Run = Callable[[int], tuple[float, list[float]]]  # steps to seconds and losses
@@ -50,12 +52,13 @@ def a_batch() -> dict[str, np.ndarray]:
     scored = random.integers(ROUNDS * 2 // 5, ROUNDS, (WINDOWS, SCORED)).astype(np.int32)
     target = random.normal(size=(WINDOWS, SCORED, HORIZON)).astype(np.float32)
     weight = (random.random(target.shape) < 0.9).astype(np.float32)
-    return {"inputs": inputs, "scored": scored, "target": target, "weight": weight}
+    recent = np.zeros((*target.shape, 0), np.float32)  # PyTorch's side has none
+    return {"inputs": inputs, "scored": scored, "recent": recent, "target": target, "weight": weight}
 
 
 def ours(network: Network, training: TrainingSettings, batch: dict[str, np.ndarray]) -> Run:
     cluster, scored = Cluster(), ScoredNetwork(network, on_gpu=False)
-    step = Step(scored, training, cluster)
+    step = Step(scored, LOSS, training, cluster)
     state = cluster.everywhere(step.state(Course.of(scored.weights())))
 
     def run(steps: int) -> tuple[float, list[float]]:
@@ -141,7 +144,7 @@ def beside_torch(
 ) -> tuple[str, dict[str, list[float]]]:
     """PyTorch's version, and the rates of it and of `runs`; raises SystemExit where the losses differ."""
     noise = ScoredNetwork(network, on_gpu=False).noise(np.random.default_rng(NOISE), WINDOWS, SCORED)
-    step = Step(ScoredNetwork(network, on_gpu=False), training, Cluster())
+    step = Step(ScoredNetwork(network, on_gpu=False), LOSS, training, Cluster())
     rates = np.asarray(step.optimizer.learning_rate(np.arange(training.epochs * training.steps_per_epoch)))
     weights = {f"weight:{name}": value.numpy() for name, value in named_weights(network).items()}
     with tempfile.TemporaryDirectory() as folder:

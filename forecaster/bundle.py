@@ -104,5 +104,10 @@ def load_configured(settings: Settings) -> tuple[Manifest, Network]:
 
 def named_weights(network: Network) -> dict[str, Any]:
     """Every weight variable by a stable name, such as `gru_0/kernel`."""
-    layers = [*network.recurrent, network.output_layer, network.skip]
+    layers = [
+        *network.recurrent,
+        network.output_layer,
+        network.skip,
+        *([network.recent] * (network.settings.recents > 0)),
+    ]
     return {f"{layer.name}/{weight.name}": weight for layer in layers for weight in layer.trainable_variables}

@@ -8,11 +8,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from forecaster import __version__
+from forecaster.cli_input import add_input_arguments, input_parts, time_ms
 from forecaster.config import Settings, format_duration, load_settings
 from forecaster.errors import ForecasterError
 from forecaster.logs import configure_logging
@@ -62,19 +62,21 @@ def _parser() -> argparse.ArgumentParser:
     command("healthcheck", _healthcheck, "Exit 0 if the daemon on this host is alive.")
 
     train = command("train", _train, "Train a model on recorded ticks.")
-    _recording_arguments(train)
+    add_input_arguments(train, kafka=True)
     train.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to write the bundle to")
+    bad_help = "a series that is constant, too short or all missing: stop with a line that names it, or leave it out"
+    train.add_argument("--on-bad-series", choices=("stop", "skip"), default="stop", help=bad_help)
     train.add_argument("--tensorboard", type=Path, metavar="DIR", help="write training curves here")
 
     replay = command("replay", _replay, "Forecast recorded ticks and score the forecasts.")
-    _recording_arguments(replay)
+    add_input_arguments(replay)
     replay.add_argument("--out", type=Path, metavar="FILE", help="write the forecasts here as JSON lines")
 
     backtest = command("backtest", _backtest, "Score every forecast of a recording beside naive baselines.")
-    _recording_arguments(backtest)
+    add_input_arguments(backtest)
     origins = backtest.add_mutually_exclusive_group()
     origins.add_argument(
-        "--start", type=_time_ms, metavar="TIME", help="first origin; after the training data if not set"
+        "--start", type=time_ms, metavar="TIME", help="first origin; after the training data if not set"
     )
     rows_help = "forecast the grid rows from A up to B of the longest series, whole horizons only"
     origins.add_argument("--rows", type=_rows, metavar="A:B", help=rows_help)
@@ -83,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     backtest.add_argument("--out", type=Path, metavar="FILE", help="write every figure here as JSON")
 
     produce = command("produce", _produce, "Put recorded ticks into the input topic.")
-    _recording_arguments(produce)
+    add_input_arguments(produce)
     pace = produce.add_mutually_exclusive_group()
     pace.add_argument("--rate", type=_positive, metavar="N", help="ticks a second")
     pace.add_argument("--speedup", type=_positive, metavar="X", help="event time this many times as fast as it was")
@@ -92,15 +94,6 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seconds", type=_positive, default=60.0, metavar="S", help="how long to stream (60)")
     demo.add_argument("--forever", action="store_true", help="stream until Ctrl-C")
     return parser
-
-
-def _recording_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--input", type=Path, nargs="+", required=True, metavar="FILE", help="CSV, plain or .gz")
-    parser.add_argument("--time-column", metavar="NAME", help="column of the event time")
-    parser.add_argument("--series-column", metavar="NAME", help="column of the series id (a row per tick)")
-    parser.add_argument(
-        "--value-column", metavar="NAME[,NAME…]", help="value columns; with a series column, their mean"
-    )
 
 
 def _positive(text: str) -> float:
@@ -117,22 +110,14 @@ def _rows(text: str) -> tuple[int, int]:
     return int(low), int(high)
 
 
-def _time_ms(text: str) -> int:
-    """Epoch milliseconds, or ISO 8601; a time without a zone is UTC."""
-    if text.isdecimal():
-        return int(text)
-    try:
-        time_ = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither epoch milliseconds nor ISO 8601") from None
-    return round((time_ if time_.tzinfo else time_.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
 def _recording(options: argparse.Namespace, settings: Settings) -> "Recording":
-    from forecaster.recording import Columns, read_recording
+    from forecaster.recording import join
 
-    values = tuple(options.value_column.split(",")) if options.value_column else ()
-    return read_recording(options.input, settings.input, Columns(options.time_column, options.series_column, values))
+    return join(input_parts(options, settings, _to_stderr))
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -199,10 +184,13 @@ def _healthcheck(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
-    recording = _recording(options, settings)
+    parts = input_parts(options, settings, _to_stderr)
     from training.command import train_with_progress
+    from training.prepare import Source
 
-    train_with_progress(recording, settings, options.out, options.tensorboard)
+    files = ", ".join(map(str, options.input or []))
+    source = Source(parts, files or f"topic {settings.topics.input}", options.on_bad_series == "skip")
+    train_with_progress(source, settings, options.out, options.tensorboard)
 
 
 def _replay(options: argparse.Namespace) -> None:
@@ -245,7 +233,7 @@ def _demo(options: argparse.Namespace) -> None:
 
     def make_scorer(ticks: "Recording", settings: Settings) -> Scorer:
         model, step_ms = settings.model, settings.stream.step or 1
-        seasons = {f"seasonal naive {format_duration(season)}": season // step_ms for season in model.seasons}
-        return Scorer(sequences(ticks, settings), model.horizon, model.quantiles, seasons, regular=True)
+        seasons = {f"seasonal naive {format_duration(season)}": season // step_ms for season in model.seasons or ()}
+        return Scorer(sequences([ticks], settings), model.horizon, model.quantiles, seasons, regular=True)
 
     run_demo(None if options.forever else options.seconds, make_scorer)

@@ -69,6 +69,7 @@ Duration = Annotated[int, BeforeValidator(parse_duration), PlainSerializer(forma
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 Level = Annotated[float, Field(gt=0, lt=1)]
 Quantiles = Annotated[tuple[Level, ...], AfterValidator(_ordered_quantiles)]
+Units = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=8)]
 FieldPath = Annotated[str, Field(pattern=r'^[^."\\\x00-\x1f]+(\.[^."\\\x00-\x1f]+)*$')]
 
 
@@ -175,8 +176,9 @@ class ModelSettings(Section):
     horizon: Annotated[int, Field(ge=1, le=10_000)] = 24
     quantiles: Quantiles = (0.1, 0.5, 0.9)
     context_length: Annotated[int, Field(ge=2, le=1_000_000)] = 336
-    seasons: tuple[PositiveDuration, ...] = ()
-    units: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=8)] = (64,)
+    seasons: tuple[PositiveDuration, ...] | None = None
+    transform: Literal["none", "log"] = "none"
+    units: Units = (64,)
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
 
@@ -190,6 +192,8 @@ class TrainingSettings(Section):
     patience: Annotated[int, Field(ge=1)] = 4
     batch_size: Annotated[int, Field(ge=1)] = 32
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
+    sizes: tuple[Units, ...] = ()
+    caution: Annotated[float, Field(ge=0, le=10)] = 2.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     @model_validator(mode="after")

@@ -45,8 +45,9 @@ class Engine:
                     state = [np.zeros((series, n), np.float32) for n in units]
                     zeros = np.zeros((series, rounds, inputs), np.float32)
                     self._advance(zeros, np.zeros((series, rounds), bool), state)
+        each_step = self.network.settings.horizon, self.network.settings.recents
         for rows in HEAD_LADDER:
-            self._head(np.zeros((rows, units[-1]), np.float32), np.zeros((rows, inputs), np.float32))
+            self._head(*(np.zeros((rows, *shape), np.float32) for shape in ((units[-1],), (inputs,), each_step)))
 
     def grow(self, capacity: int) -> None:
         """Make room for slots below `capacity`."""
@@ -73,14 +74,14 @@ class Engine:
             hidden[slot] = keras.ops.convert_to_numpy(last)[:series]
         return np.asarray(keras.ops.convert_to_numpy(output)[:series, :rounds])
 
-    def head(self, hidden: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-        """Scaled quantiles `[n, horizon, quantiles]` for rows of `hidden` and `inputs`."""
+    def head(self, hidden: np.ndarray, inputs: np.ndarray, recent: np.ndarray) -> np.ndarray:
+        """Scaled quantiles `[n, horizon, quantiles]` for rows of `hidden`, `inputs` and `recent`."""
         parts = []
         for low in range(0, len(hidden), HEAD_LADDER[-1]):
             part = slice(low, min(low + HEAD_LADDER[-1], len(hidden)))
             count = part.stop - part.start
             rows = _rung(count, HEAD_LADDER)
-            output = self._head(_pad(hidden[part], rows), _pad(inputs[part], rows))
+            output = self._head(*(_pad(array[part], rows) for array in (hidden, inputs, recent)))
             parts.append(keras.ops.convert_to_numpy(output)[:count])
         return np.concatenate(parts)
 
@@ -118,7 +119,7 @@ def _rung(size: int, ladder: tuple[int, ...]) -> int:
 
 def _pad(rows: np.ndarray, count: int) -> np.ndarray:
     """`rows` with zero rows behind, `count` in all."""
-    return np.pad(rows, ((0, count - len(rows)), (0, 0)))
+    return np.pad(rows, ((0, count - len(rows)), *[(0, 0)] * (rows.ndim - 1)))
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:

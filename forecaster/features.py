@@ -2,24 +2,30 @@
 
 For each series: `level`s (exponential means over several spans), a seasonal `profile` per season
 (exponential mean per phase of what the level leaves over), a `scale` (mean absolute error of the
-one-step baseline) and exponential means of the residual. The *baseline* of step h is the first
-level plus the profiles at that step's phase; the network forecasts (value − baseline) / scale.
+one-step baseline), faster ones beside it, and exponential means of the residual. The *baseline* of step h is the first
+level plus the profiles at that step's phase; the network forecasts (value − baseline) / scale. With
+`transform = "log"` all of this is of the values' logarithms.
+
+Each profile has `recent` ones beside it, which follow the last few visits of a phase; what they differ
+by from the profile at a step's phase is an input of that step: the network weighs old against new.
 
 All state is float64: a float32 mean at a rate of 1/2,880 never moves from 100,000 toward 100,010.
+The recent profiles are kept relative to theirs, and move fast: float32 is enough.
 """
 
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from forecaster.records import Bool, Float, Int
-from forecaster.recurrences import exponential_mean
+from forecaster.recurrences import exponential_mean, linear_recurrence
 
 CLIP = 10.0
 MOST_VISITS = 65_535  # counted; the smallest profile_rate is reached long before
+STATE = "seen", "level", "residual_mean", "scale", "volatility", "profile", "recent", "visits"
 SMALLEST_SCALE = 1e-10  # of the level: below what float64 resolves of a level times a unit weight
 
 
@@ -35,27 +41,55 @@ class FeatureSettings(BaseModel):
     level_spans: Annotated[tuple[Span, ...], Field(min_length=1)]
     residual_spans: tuple[Span, ...] = ()
     scale_span: Span
+    volatility_spans: tuple[Span, ...] = ()
     profile_rate: Annotated[float, Field(ge=1e-4, le=1)] = 0.05
+    recent_rates: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     first_scale: PositiveFloat = 0.01  # of the first value's size, until errors have been seen
+    transform: Literal["none", "log"] = "none"
 
     @classmethod
-    def derive(cls, seasons: tuple[int, ...], context_length: int) -> "FeatureSettings":
-        """Defaults: spans in seasons, or where there is none the last value and parts of the context."""
+    def derive(
+        cls, seasons: tuple[int, ...], context_length: int, transform: Literal["none", "log"] = "none"
+    ) -> "FeatureSettings":
+        """Defaults: spans in seasons, or where there is none the last value and quarters of quarters of the context."""
         if seasons:
             day = seasons[0]
             return cls(
+                transform=transform,
                 seasons=seasons,
                 level_spans=(7 * day, 14 * day, 30 * day),
                 residual_spans=tuple(max(1.0, part * day) for part in (1 / 8, 1 / 2, 1, 3)),
                 scale_span=7 * day,
+                recent_rates=(0.15, 0.4),
             )
-        spans = (1.0, *(max(2.0, context_length * part) for part in (1 / 16, 1 / 4, 1)))
-        return cls(level_spans=spans, scale_span=max(2.0, float(context_length)))
+        spans = (1.0, *sorted(context_length / 4**n for n in range(8) if context_length / 4**n >= 2))
+        return cls(
+            transform=transform,
+            level_spans=spans,
+            scale_span=max(2.0, float(context_length)),
+            volatility_spans=tuple(max(2.0, context_length * part) for part in (1 / 64, 1 / 8)),
+        )
+
+    def transformed(self, values: Float) -> Float:
+        """What the features are made of: `values`, or their logarithms; NaN where a value has none."""
+        if self.transform == "none":
+            return values
+        return np.log(np.where(values > 0, values, np.nan))
+
+    def restored(self, transformed: Float) -> Float:
+        """The inverse of `transformed`."""
+        with np.errstate(over="ignore"):  # a value that is not finite is refused where it would be published
+            return transformed if self.transform == "none" else np.exp(transformed)
 
     @property
     def longest_span(self) -> float:
         """Steps after which nothing older than them matters much."""
-        return max(*self.level_spans, self.scale_span, *self.residual_spans)
+        return max(*self.level_spans, self.scale_span, *self.residual_spans, *self.volatility_spans)
+
+    @property
+    def recents(self) -> int:
+        """How many recent profiles each horizon step is shown."""
+        return len(self.seasons) * len(self.recent_rates)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -65,6 +99,7 @@ class FeatureSettings(BaseModel):
             *(f"residual_mean_{span:g}" for span in self.residual_spans),
             *(f"level_{self.level_spans[0]:g}_minus_{span:g}" for span in self.level_spans[1:]),
             "innovation",
+            *(f"log_scale_{span:g}_to_{self.scale_span:g}" for span in self.volatility_spans),
             "missing",
             "inverse_root_seen",
             *(f"{wave}{k}_{season}" for season in self.seasons for k in (1, 2) for wave in ("sin", "cos")),
@@ -81,17 +116,20 @@ class Features:
         self.level = np.zeros((0, len(settings.level_spans)))
         self.residual_mean = np.zeros((0, len(settings.residual_spans)))
         self.scale = np.zeros(0)
+        self.volatility = np.zeros((0, len(settings.volatility_spans)))
         self.profile = np.zeros((0, self.offsets[-1]))
+        self.recent = np.zeros((0, len(settings.recent_rates), self.offsets[-1]), np.float32)
         self.visits = np.zeros((0, self.offsets[-1]), np.uint16)
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Every state array, slots first."""
-        return self.seen, self.level, self.residual_mean, self.scale, self.profile, self.visits
+        return tuple(getattr(self, name) for name in STATE)
 
     def grow(self, capacity: int) -> None:
         """Make room for slots below `capacity`."""
-        grown = [np.concatenate([a, np.zeros((capacity - len(a), *a.shape[1:]), a.dtype)]) for a in self.arrays()]
-        self.seen, self.level, self.residual_mean, self.scale, self.profile, self.visits = grown
+        for name, array in zip(STATE, self.arrays(), strict=True):
+            more = np.zeros((capacity - len(array), *array.shape[1:]), array.dtype)
+            setattr(self, name, np.concatenate([array, more]))
 
     def forget(self, slots: Int) -> None:
         """Return `slots` to the state of a series never seen."""
@@ -105,34 +143,36 @@ class Features:
         be NaN: they leave its state as it is.
         """
         settings = self.settings
+        values = settings.transformed(values)
         valid = ~np.isnan(values)
         known = np.where(valid, values, 0.0)
         seen = self.seen[slot][:, None] + np.cumsum(valid, axis=1)
 
-        level = exponential_mean(
-            _rate(valid, seen, np.array(settings.level_spans)[:, None, None]),
-            np.broadcast_to(known, (len(settings.level_spans), *known.shape)),
-            self.level[slot].T,
-        )
+        def means(spans: tuple[float, ...], target: Float, stored: Float) -> Float:
+            rate = _rate(valid, seen, np.array(spans)[:, None, None])
+            return exponential_mean(rate, np.broadcast_to(target, (len(spans), *target.shape)), stored[slot].T)
+
+        level = means(settings.level_spans, known, self.level)
         profiles, expected = [], _before(self.level[slot, 0], level[0])
         residual = known - level[0]
         for number, season in enumerate(settings.seasons):
             columns = slice(self.offsets[number], self.offsets[number + 1])
-            path = _ProfilePath(self.profile[:, columns], self.visits[:, columns], slot, index, season)
-            expected = expected + path.follow(np.where(valid, residual, 0.0), valid, settings.profile_rate)
+            stored = self.profile[:, columns], self.recent[..., columns], self.visits[:, columns]
+            path = _ProfilePath(*stored, slot, index, season)
+            expected = expected + path.follow(np.where(valid, residual, 0.0), valid, settings)
             residual = residual - path.after
             profiles.append(path)
         residual = np.where(valid, residual, 0.0)
         innovation = np.where(valid & (seen > 1), known - expected, 0.0)
 
-        error = np.where(seen > 1, np.abs(innovation), settings.first_scale * np.abs(known))
+        first_error = settings.first_scale * (np.abs(known) if settings.transform == "none" else 1.0)
+        error = np.where(seen > 1, np.abs(innovation), first_error)
         scale = exponential_mean(_rate(valid, seen, settings.scale_span), error, self.scale[slot])
-        residual_mean = exponential_mean(
-            _rate(valid, seen, np.array(settings.residual_spans)[:, None, None]),
-            np.broadcast_to(residual, (len(settings.residual_spans), *known.shape)),
-            self.residual_mean[slot].T,
+        volatility = means(settings.volatility_spans, error, self.volatility)
+        residual_mean = means(settings.residual_spans, residual, self.residual_mean)
+        return FeatureStep(
+            self, slot, index, valid, seen, level, profiles, residual, innovation, scale, volatility, residual_mean
         )
-        return FeatureStep(self, slot, index, valid, seen, level, profiles, residual, innovation, scale, residual_mean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +189,7 @@ class FeatureStep:
     residual: Float
     innovation: Float
     scale: Float
+    volatility: Float
     residual_mean: Float
 
     def safe_scale(self) -> Float:
@@ -161,14 +202,16 @@ class FeatureStep:
         scaled = np.concatenate(
             [self.residual[None], self.residual_mean, self.level[:1] - self.level[1:], self.innovation[None]]
         )
-        scaled = np.clip(scaled / self.safe_scale(), -CLIP, CLIP)
+        scale = self.safe_scale()
+        scaled = np.clip(scaled / scale, -CLIP, CLIP)
+        volatility = np.log(np.clip(self.volatility / scale, 1 / CLIP, CLIP))
         plain = [~self.valid, 1.0 / np.sqrt(np.maximum(self.seen, 1))]
         time = self.index[:, None] + np.arange(self.valid.shape[1])
         for season in self.state.settings.seasons:
             for harmonic in (1, 2):
                 angle = 2 * np.pi * harmonic * (time % season) / season
                 plain += [np.sin(angle), np.cos(angle)]
-        stacked = np.concatenate([scaled, np.stack(plain).astype(float)])
+        stacked = np.concatenate([scaled, volatility, np.stack(plain).astype(float)])
         return np.ascontiguousarray(np.moveaxis(stacked, 0, -1), dtype=np.float32)
 
     def baseline(self, row: Int, column: Int, horizon: int) -> Float:
@@ -179,6 +222,22 @@ class FeatureStep:
             total += path.ahead(row, column, ahead)
         return total
 
+    def forecast(self, row: Int, column: Int, scaled: np.ndarray) -> tuple[Float, Float]:
+        """Values for the network's outputs `scaled` `[n, horizon, quantiles]`, and the series' scale `[n]` in them."""
+        scale, settings = self.safe_scale()[row, column], self.state.settings
+        baseline = self.baseline(row, column, scaled.shape[1])
+        values = settings.restored(baseline[..., None] + scale[:, None, None] * scaled.astype(np.float64))
+        return values, scale if settings.transform == "none" else scale * np.exp(self.level[0, row, column])
+
+    def recent(self, row: Int, column: Int, horizon: int) -> np.ndarray:
+        """Recent profiles less theirs at the next `horizon` steps: float32 `[n, horizon, recents]`, scaled."""
+        ahead, rates = np.arange(1, horizon + 1), len(self.state.settings.recent_rates)
+        found = np.zeros((len(row), horizon, self.state.settings.recents), np.float32)
+        for number, path in enumerate(self.profiles if rates else []):
+            found[..., number * rates : (number + 1) * rates] = path.recent_ahead(row, column, ahead)
+        scale = self.safe_scale()[row, column][:, None, None]
+        return np.clip(found / scale, -CLIP, CLIP).astype(np.float32)
+
     def commit(self) -> None:
         """Make the state after the last round the state of the series."""
         state, slot = self.state, self.slot
@@ -186,6 +245,7 @@ class FeatureStep:
         state.level[slot] = self.level[:, :, -1].T
         state.residual_mean[slot] = self.residual_mean[:, :, -1].T
         state.scale[slot] = self.scale[:, -1]
+        state.volatility[slot] = self.volatility[:, :, -1].T
         for path in self.profiles:
             path.commit()
 
@@ -193,11 +253,15 @@ class FeatureStep:
 class _ProfilePath:
     """One season's profile along the rounds of a tile: a recurrence per phase, over its visits."""
 
-    def __init__(self, profile: Float, visits: np.ndarray, slot: Int, index: Int, season: int) -> None:
-        self.profile, self.visits, self.slot, self.index, self.season = profile, visits, slot, index, season
+    def __init__(
+        self, profile: Float, recent: np.ndarray, visits: np.ndarray, slot: Int, index: Int, season: int
+    ) -> None:
+        self.profile, self.recent, self.visits = profile, recent, visits
+        self.slot, self.index, self.season = slot, index, season
         self.after = np.zeros((0, 0))
+        self.recent_after = np.zeros((0, 0, 0))
 
-    def follow(self, target: Float, valid: Bool, floor: float) -> Float:
+    def follow(self, target: Float, valid: Bool, settings: FeatureSettings) -> Float:
         """Update by `target` `[series, rounds]`; the profile before each visit, of the same shape."""
         series, rounds = target.shape
         width = min(rounds, self.season)
@@ -208,27 +272,60 @@ class _ProfilePath:
             padded = np.pad(array, ((0, 0), (0, cycles * width - rounds)))
             return padded.reshape(series, cycles, width).swapaxes(1, 2)
 
-        valid_visit = by_phase(valid)
-        visits = self.visits[self.slot[:, None], phase][..., None] + np.cumsum(valid_visit, axis=2)
-        rate = np.where(valid_visit, np.maximum(floor, 1.0 / np.maximum(visits, 1)), 0.0)
-        start = self.profile[self.slot[:, None], phase]
-        path = exponential_mean(rate, by_phase(target), start)
-        self._last = phase, path[..., -1], np.minimum(visits[..., -1], MOST_VISITS)
+        def by_round(array: np.ndarray) -> np.ndarray:
+            return array.swapaxes(-1, -2).reshape(*array.shape[:-2], cycles * width)[..., :rounds]
+
+        valid_visit, target_visit = by_phase(valid), by_phase(target)
+        place = self.slot[:, None], phase
+        visits = self.visits[place][..., None] + np.cumsum(valid_visit, axis=2)
+
+        def rate(floor: float) -> Float:
+            found: Float = np.where(valid_visit, np.maximum(floor, 1.0 / np.maximum(visits, 1)), 0.0)
+            return found
+
+        slow, start = rate(settings.profile_rate), self.profile[place]
+        path = exponential_mean(slow, target_visit, start)
         before = _before(start, path)
-        self.after = path.swapaxes(1, 2).reshape(series, -1)[:, :rounds]
-        return before.swapaxes(1, 2).reshape(series, -1)[:, :rounds]
+        # r + fast (t − r) less p + slow (t − p) is a recurrence of the difference r − p alone
+        rates = settings.recent_rates
+        fast = np.array([rate(floor) for floor in rates]).reshape(len(rates), *slow.shape)
+        differs = np.moveaxis(self.recent[self.slot[:, None], :, phase], -1, 0)
+        recent = linear_recurrence(1.0 - fast, (fast - slow) * (target_visit - before), differs.astype(np.float64))
+        self._last = phase, path[..., -1], recent[..., -1], np.minimum(visits[..., -1], MOST_VISITS)
+        self.after, self.recent_after = by_round(path), by_round(recent)
+        return by_round(before)
 
     def ahead(self, row: Int, column: Int, steps: Int) -> Float:
         """The profile `steps` `[horizon]` after (row, column): the latest visit of each step's phase."""
-        latest = column[:, None] + steps - self.season * -(-steps // self.season)
-        stored = self.profile[self.slot[row][:, None], (self.index[row][:, None] + latest) % self.season]
+        latest, phase = self._latest(row, column, steps)
+        stored = self.profile[self.slot[row][:, None], phase]
         ahead: Float = np.where(latest >= 0, self.after[row[:, None], np.maximum(latest, 0)], stored)
         return ahead
 
+    def recent_ahead(self, row: Int, column: Int, steps: Int) -> Float:
+        """The same of what the recent profiles differ by, `[n, horizon, rates]`."""
+        latest, phase = self._latest(row, column, steps)
+        stored = self.recent[self.slot[row][:, None], :, phase]
+        visited = np.moveaxis(self.recent_after[:, row[:, None], np.maximum(latest, 0)], 0, -1)
+        ahead: Float = np.where((latest >= 0)[..., None], visited, stored)
+        return ahead
+
+    def _latest(self, row: Int, column: Int, steps: Int) -> tuple[Int, Int]:
+        """Column of the latest visit of each step's phase, below 0 where it was before the tile, and the phase."""
+        latest = latest_visit(column, steps, self.season)
+        return latest, (self.index[row][:, None] + latest) % self.season
+
     def commit(self) -> None:
-        phase, profile, visits = self._last
+        phase, profile, recent, visits = self._last
         self.profile[self.slot[:, None], phase] = profile
+        self.recent[self.slot[:, None], :, phase] = np.moveaxis(recent, 0, -1)
         self.visits[self.slot[:, None], phase] = visits
+
+
+def latest_visit(at: Int, steps: Int, season: int) -> Int:
+    """The last place up to `at` `[n]` that has the phase of `steps` `[horizon]` after it, `[n, horizon]`."""
+    latest: Int = at[:, None] + steps - season * -(-steps // season)
+    return latest
 
 
 def _rate(valid: Bool, seen: Int, span: Float | float) -> Float:

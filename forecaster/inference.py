@@ -81,17 +81,17 @@ class Inference:
         with self._stage("features"):
             step = self.features.advance(slot, block.index[first], values)
             inputs = step.inputs()
+        row, column = np.nonzero(valid & emit[cell])
+        scaled = None
         with self._stage("infer"):
             hidden = self.engine.advance(slot, inputs, valid)
-            row, column = np.nonzero(valid & emit[cell])
-            scaled = self.engine.head(hidden[row, column], inputs[row, column]) if len(row) else None
+            if len(row):
+                recent = step.recent(row, column, self._network.horizon)
+                scaled = self.engine.head(hidden[row, column], inputs[row, column], recent)
         with self._stage("features"):
             self.windows.push(slot, values, np.minimum(left, rounds))
             emitted = self._nothing()
             if scaled is not None:
-                scale = step.safe_scale()[row, column]
-                baseline = step.baseline(row, column, self._network.horizon)
-                quantiles = baseline[..., None] + scale[:, None, None] * scaled.astype(np.float64)
-                emitted = Emitted(cell[row, column], quantiles, scale, step.seen[row, column])
+                emitted = Emitted(cell[row, column], *step.forecast(row, column, scaled), step.seen[row, column])
             step.commit()
         return emitted

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from forecaster.config import Quantiles, Settings, format_duration
 from forecaster.errors import BundleError, ConfigError
@@ -16,11 +16,12 @@ MOST_BYTES = 1 << 30
 
 
 class NetworkSettings(BaseModel):
-    """Shape of the network. `quantiles` ascend and contain 0.5."""
+    """Shape of the network. `quantiles` ascend and contain 0.5; `recents` are inputs of each horizon step."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     inputs: PositiveInt
+    recents: NonNegativeInt = 0
     units: tuple[PositiveInt, ...] = Field(min_length=1)
     horizon: PositiveInt
     quantiles: Quantiles
@@ -123,8 +124,9 @@ def _load_manifest(path: Path) -> Manifest:
         raise BundleError(f"{path}: {place}: {fault['msg']}") from None
     if manifest.digest() != manifest.manifest_sha256:
         raise BundleError(f"{path}: altered: its content does not match its manifest_sha256")
-    if manifest.network.inputs != len(manifest.features.input_names):
-        raise BundleError(f"{path}: network.inputs is not the number of inputs that its features give")
+    features, network = manifest.features, manifest.network
+    if (network.inputs, network.recents) != (len(features.input_names), features.recents):
+        raise BundleError(f"{path}: network.inputs and network.recents are not the numbers that its features give")
     return manifest
 
 

@@ -1,7 +1,8 @@
 """The many-to-many network in Keras 3 operations: it forecasts the whole horizon at every step.
 
 Stacked GRU layers carry their hidden state; the outputs come from the last layer and, by a linear
-skip, straight from the inputs. The middle quantile is a free output and its neighbours are stepped
+skip, straight from the inputs. Each horizon step adds what the recent profiles differ by from the slow
+one at its phase, each by a weight of its own. The middle quantile is a free output and its neighbours are stepped
 away from it by positive amounts, so quantiles are ordered whatever the weights.
 """
 
@@ -39,6 +40,7 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
             outputs, kernel_initializer=keras.initializers.GlorotUniform(drawn + 200), name="output"
         )
         self.skip = keras.layers.Dense(outputs, use_bias=False, kernel_initializer="zeros", name="skip")
+        self.recent = RecentProfiles(settings.horizon, settings.recents)
         self.build((None, None, settings.inputs))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002  # Keras' signature
@@ -50,11 +52,12 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         self.dropout.build((None, None, below))
         self.output_layer.build((None, below))
         self.skip.build((None, self.settings.inputs))
+        self.recent.build((None, self.settings.horizon, self.settings.recents))
         self.built = True
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:  # noqa: FBT001  # Keras' signature
+    def call(self, inputs: Tensor, recent: Tensor, training: bool | None = None) -> Tensor:  # noqa: FBT001  # Keras' signature
         """Quantiles `[batch, rounds, horizon, quantiles]` at every step of `[batch, rounds, inputs]`."""
-        return self.head(self.hidden(inputs, training=training), inputs)
+        return self.head(self.hidden(inputs, training=training), inputs, recent)
 
     def hidden(self, inputs: Tensor, *, training: bool | None = None) -> Tensor:
         """The last layer's output `[batch, rounds, units]`, from an empty state; dropped out in training."""
@@ -74,18 +77,39 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
             carried.append(last)
         return hidden, carried
 
-    def head(self, hidden: Tensor, inputs: Tensor) -> Tensor:
-        """Ordered quantiles `[..., horizon, quantiles]` from `hidden` and, skipping it, `inputs`."""
+    def head(self, hidden: Tensor, inputs: Tensor, recent: Tensor) -> Tensor:
+        """Ordered quantiles `[..., horizon, quantiles]` from `hidden` and, skipping it, `inputs` and `recent`.
+
+        `recent` are `[..., horizon, recents]`.
+        """
         levels = self.settings.quantiles
         flat = self.output_layer(hidden) + self.skip(inputs)
         free = ops.reshape(flat, (*ops.shape(flat)[:-1], self.settings.horizon, len(levels)))
         middle = levels.index(0.5)
-        columns = [free[..., middle]]
+        columns = [free[..., middle] + self.recent(recent)]
         for level in range(middle + 1, len(levels)):
             columns.append(columns[-1] + ops.softplus(free[..., level]))
         for level in reversed(range(middle)):
             columns.insert(0, columns[0] - ops.softplus(free[..., level]))
         return ops.stack(columns, axis=-1)
+
+
+class RecentProfiles(keras.layers.Layer):  # type: ignore[misc]
+    """A weight for each recent profile at each horizon step, from 0 on."""
+
+    def __init__(self, horizon: int, recents: int) -> None:
+        super().__init__(name="recent")
+        self._shape = horizon, recents
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002  # Keras' signature
+        """Make the weights `[horizon, recents]`; without recent profiles there are none."""
+        made = self._shape[1] > 0
+        self.kernel = self.add_weight(shape=self._shape, initializer="zeros", name="kernel") if made else 0.0
+        self.built = True
+
+    def call(self, recent: Tensor) -> Tensor:
+        """Their weighted sum `[..., horizon]`."""
+        return ops.sum(recent * self.kernel, axis=-1)
 
 
 def _scan_gru(cell: Any, inputs: Tensor, valid: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:

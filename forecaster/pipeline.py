@@ -57,7 +57,7 @@ class Pipeline:
         with self._stage("decode"):
             ticks = self.decoder.decode(records)
             output = Output(int(records.silent.sum()), {fault.record: fault for fault in ticks.faults})
-            ticks = self._refuse_future(records, ticks, output)
+            ticks = self._refuse(records, ticks, output)
         with self._stage("admit"):
             partition = records.partition[ticks.record]
             outcome, block = self.windows.admit(partition, ticks.series, ticks.time_ms, ticks.value)
@@ -68,18 +68,22 @@ class Pipeline:
             output.messages = self.encoder.encode(output.forecasts) + self._dead_letters(records, output)
         return output
 
-    def _refuse_future(self, records: RecordBatch, ticks: TickBatch, output: Output) -> TickBatch:
-        """`ticks` without those too far ahead of their record's time, which become faults."""
-        record_ms = records.timestamp_ms[ticks.record]
-        future = (ticks.time_ms > record_ms + self.settings.stream.max_future) & (record_ms >= 0)
-        if not future.any():
+    def _refuse(self, records: RecordBatch, ticks: TickBatch, output: Output) -> TickBatch:
+        """`ticks` without those that are well formed and yet cannot be taken, which become faults."""
+        future = ticks.ahead(records, self.settings.stream.max_future)
+        low = (ticks.value <= 0) & (self.inference.features.settings.transform == "log")
+        refused = future | low
+        if not refused.any():
             return ticks
-        for n in np.flatnonzero(future).tolist():
-            row, ahead = int(ticks.record[n]), int(ticks.time_ms[n] - record_ms[n]) // 1000
-            text = f"tick {ticks.index[n]}: {ahead} s ahead of the record's time, more than stream.max_future"
-            output.faults.setdefault(row, Fault(row, "future", text))
-        output.outcomes["rejected"] += int((future & ~records.silent[ticks.record]).sum())
-        return ticks.take(~future)
+        for n in np.flatnonzero(refused).tolist():
+            row = int(ticks.record[n])
+            reason, text = "not_positive", 'not above 0, as transform = "log" needs it'
+            if future[n]:
+                ahead = int(ticks.time_ms[n] - records.timestamp_ms[row]) // 1000
+                reason, text = "future", f"{ahead} s ahead of the record's time, more than stream.max_future"
+            output.faults.setdefault(row, Fault(row, reason, f"tick {ticks.index[n]}: {text}"))
+        output.outcomes["rejected"] += int((refused & ~records.silent[ticks.record]).sum())
+        return ticks.take(~refused)
 
     def _emit(self, published: Bool, outcome: Int, block: Block, output: Output) -> Bool:
         """Which rows of the block to forecast from; counts the outcomes that are certain by now.

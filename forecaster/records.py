@@ -61,6 +61,12 @@ class TickBatch:
     def __len__(self) -> int:
         return len(self.series)
 
+    def ahead(self, records: RecordBatch, most_ms: int) -> Bool:
+        """Which ticks lie further ahead of their record's time than `most_ms`; none where it has no time."""
+        record_ms = records.timestamp_ms[self.record]
+        ahead: Bool = (self.time_ms > record_ms + most_ms) & (record_ms >= 0)
+        return ahead
+
     def take(self, keep: Bool) -> "TickBatch":
         """The ticks where `keep` is set; the faults stay."""
         series = list(compress(self.series, keep.tolist()))

@@ -42,14 +42,21 @@ def first_at_least(ascending: Int, low: Int, high: Int, target: Int) -> Int:
 def exponential_mean(rate: Float, target: Float, start: Float) -> Float:
     """y_t = y_(t-1) + rate_t · (target_t − y_(t-1)) along the last axis, from `start`.
 
-    `rate` in [0, 1] and `target` are `[..., rounds]`, `start` is `[...]`. Composes the affine maps
+    `rate` in [0, 1] and `target` are `[..., rounds]`, `start` is `[...]`.
+    """
+    return linear_recurrence(1.0 - rate, rate * target, start)
+
+
+def linear_recurrence(keep: Float, add: Float, start: Float) -> Float:
+    """y_t = keep_t · y_(t-1) + add_t along the last axis, from `start`; overwrites `keep` and `add`.
+
+    `keep` in [0, 1] and `add` are `[..., rounds]`, `start` is `[...]`. Composes the affine maps
     by recursive doubling (Hillis and Steele 1986): all factors lie in [0, 1], so nothing grows.
     """
-    keep, add = 1.0 - rate, rate * target
-    if rate.shape[-1] == 1:
+    if keep.shape[-1] == 1:
         return keep * start[..., None] + add
     distance = 1
-    while distance < rate.shape[-1]:
+    while distance < keep.shape[-1]:
         add[..., distance:] += keep[..., distance:] * add[..., :-distance].copy()
         keep[..., distance:] *= keep[..., :-distance].copy()
         distance *= 2

@@ -19,7 +19,12 @@ from forecaster.records import Headers, RecordBatch
 
 START_MS = 1_714_550_400_000
 FEATURES = FeatureSettings(
-    seasons=(4,), level_spans=(6.0, 20.0), residual_spans=(1.0, 5.0), scale_span=12.0, profile_rate=0.1
+    seasons=(4,),
+    level_spans=(6.0, 20.0),
+    residual_spans=(1.0, 5.0),
+    scale_span=12.0,
+    profile_rate=0.1,
+    recent_rates=(0.3, 1.0),
 )
 FLAT = FeatureSettings(level_spans=(1.0, 6.0), residual_spans=(3.0,), scale_span=12.0)  # for step = "tick"
 CONTEXT = 8
@@ -65,7 +70,9 @@ def network(
 def _network(
     units: tuple[int, ...], horizon: int, quantiles: tuple[float, ...], features: FeatureSettings, seed: int
 ) -> Network:
-    shape = NetworkSettings(inputs=len(features.input_names), units=units, horizon=horizon, quantiles=quantiles)
+    shape = NetworkSettings(
+        inputs=len(features.input_names), recents=features.recents, units=units, horizon=horizon, quantiles=quantiles
+    )
     made = Network(shape, seed)
     randomise(made, seed, 0.5)
     return made

@@ -13,7 +13,14 @@ from training.baselines import residual_quantiles, rivals
 SEASONS = {"4s": 4}
 HORIZON = 6
 LEVELS = np.array([0.1, 0.5, 0.9])
-NAMES = ["last value", "seasonal naive 4s", "exponential mean", "damped Holt", "level and profile"]
+NAMES = [
+    "last value",
+    "last value, weighted quantiles",
+    "seasonal naive 4s",
+    "exponential mean",
+    "damped Holt",
+    "level and profile",
+]
 
 
 def features_of(values: np.ndarray) -> FeatureStep:
@@ -131,6 +138,37 @@ def test_residual_intervals_equal_a_slow_loop(seed, refresh, window) -> None:
             errors = errors[~np.isnan(errors)]
             spread = np.quantile(errors, LEVELS) if len(errors) else np.zeros(3)
             np.testing.assert_allclose(found[n, step - 1], forecasts[origin, step - 1] + spread, atol=1e-9)
+
+
+@given(seed=st.integers(0, 999), half_life=st.sampled_from([1, 5, 40]))
+@settings(max_examples=25, deadline=None)
+def test_weighted_quantiles_equal_a_slow_loop(seed, half_life) -> None:
+    random = np.random.default_rng(seed)
+    errors = random.normal(0, 1, (2, 30))
+    errors[0, random.uniform(size=30) < 0.3] = np.nan
+    found = baselines._weighted_quantiles(errors, LEVELS, half_life)
+    for row, wanted in zip(errors, found, strict=True):
+        pairs = sorted((error, 0.5 ** ((29 - n) / half_life)) for n, error in enumerate(row) if not np.isnan(error))
+        total = sum(weight for _, weight in pairs)
+        for level, value in zip(LEVELS, wanted, strict=True):
+            before, expected = 0.0, pairs[-1][0]
+            for error, weight in pairs:
+                if (before + weight / 2) / total >= level:
+                    expected = error
+                    break
+                before += weight
+            assert value == expected
+
+
+def test_weighted_quantiles_forget_what_lies_far_back() -> None:
+    random = np.random.default_rng(0)
+    values = np.cumsum(np.concatenate([random.normal(0, 1, 3_000), random.normal(0, 0.1, 600)]))
+    rival, origin = baselines._last_value(values, 1), np.array([3_550])
+    widths = [
+        float(np.ptp(residual_quantiles(rival, values, origin, LEVELS, 1, half_life))) for half_life in (64, 1_024)
+    ]
+    assert widths[0] < 0.35 < widths[1]
+    assert baselines.best_half_life(rival, values, 3_550, LEVELS, 1) == 64
 
 
 @given(st.data())

@@ -218,7 +218,7 @@ def test_the_repeated_week_is_shown_but_never_scored():
     weeks = load_weeks()
     ticks = weeks.recording(0, 4 * WEEK)
     scorer = Scorer(
-        sequences(ticks, Settings(stream={"step": "30min"})), 1, (0.1, 0.5, 0.9), {"1w": WEEK}, regular=True
+        sequences([ticks], Settings(stream={"step": "30min"})), 1, (0.1, 0.5, 0.9), {"1w": WEEK}, regular=True
     )
     show = Show(weeks, Settings(), scorer, "http://127.0.0.1:1", None)
     show.begin(100.0, Scrape(0.0, 0.0, ()))

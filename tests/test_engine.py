@@ -59,7 +59,8 @@ def test_nothing_is_compiled_after_the_warm_up(warm, series, rounds, seed):
     inputs = draw.normal(0, 1, (series, rounds, warm.network.settings.inputs)).astype(np.float32)
     hidden = warm.advance(slot, inputs, np.ones((series, rounds), bool))
     rows = int(draw.integers(1, 2_500))
-    warm.head(np.resize(hidden[:, -1], (rows, 3)), np.resize(inputs[:, -1], (rows, inputs.shape[-1])))
+    recent = np.zeros((rows, 2, warm.network.settings.recents), np.float32)
+    warm.head(np.resize(hidden[:, -1], (rows, 3)), np.resize(inputs[:, -1], (rows, inputs.shape[-1])), recent)
     assert warm.compiled_shapes == before
 
 
@@ -98,8 +99,10 @@ def test_carrying_in_pieces_is_one_pass_of_the_network(warm):
     warm.forget(slot)
     inputs = np.random.default_rng(0).normal(0, 1, (2, 20, made.settings.inputs)).astype(np.float32)
     pieces = [warm.advance(slot, inputs[:, n : n + 4], np.ones((2, 4), bool)) for n in range(0, 20, 4)]
-    out = warm.head(np.concatenate(pieces, axis=1).reshape(40, 3), inputs.reshape(40, -1))
-    expected = made.predict_on_batch(inputs)
+    recent = np.random.default_rng(1).normal(0, 1, (2, 20, 2, made.settings.recents)).astype(np.float32)
+    hidden = np.concatenate(pieces, axis=1).reshape(40, 3)
+    out = warm.head(hidden, inputs.reshape(40, -1), recent.reshape(40, 2, -1))
+    expected = made(inputs, recent).numpy()
     np.testing.assert_allclose(out.reshape(2, 20, 2, 3), expected, rtol=0, atol=5e-6)
 
 

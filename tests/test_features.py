@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from forecaster.features import Features, FeatureSettings
 
 TWO_SEASONS = FeatureSettings(
-    seasons=(3, 7), level_spans=(5.0, 40.0), residual_spans=(1.0, 4.0), scale_span=9.0, profile_rate=0.2
-)
+    seasons=(3, 7), level_spans=(5.0, 40.0), residual_spans=(1.0, 4.0), scale_span=9.0, profile_rate=0.2,
+    recent_rates=(0.5, 1.0),
+)  # fmt: skip
 ONE_SEASON = FeatureSettings(seasons=(4,), level_spans=(8.0,), scale_span=5.0, first_scale=0.5)
-NO_SEASON = FeatureSettings(level_spans=(1.0, 3.0, 12.0), residual_spans=(2.0,), scale_span=6.0)
+NO_SEASON = FeatureSettings(
+    level_spans=(1.0, 3.0, 12.0), residual_spans=(2.0,), scale_span=6.0, volatility_spans=(1.5, 3.0)
+)  # fmt: skip
 KINDS = [TWO_SEASONS, ONE_SEASON, NO_SEASON]
 
 
@@ -27,6 +30,8 @@ class OneSeries:
         self.level = [0.0] * len(settings.level_spans)
         self.means = [0.0] * len(settings.residual_spans)
         self.scale = 0.0
+        self.volatility = [0.0] * len(settings.volatility_spans)
+        self.recent = [[[0.0] * season for _ in settings.recent_rates] for season in settings.seasons]
         self.profile = [[0.0] * season for season in settings.seasons]
         self.visits = [[0] * season for season in settings.seasons]
         self.residual = self.innovation = 0.0
@@ -44,9 +49,11 @@ class OneSeries:
             self.toward(m, value, span) for m, span in zip(self.level, self.settings.level_spans, strict=True)
         ]
         left = value - self.level[0]
-        for profile, visits in zip(self.profile, self.visits, strict=True):
+        for profile, recent, visits in zip(self.profile, self.recent, self.visits, strict=True):
             phase = index % len(profile)
             visits[phase] += 1
+            for floor, fast in zip(self.settings.recent_rates, recent, strict=True):
+                fast[phase] += max(floor, 1 / visits[phase]) * (left - fast[phase])
             rate = max(self.settings.profile_rate, 1 / visits[phase])
             profile[phase] += rate * (left - profile[phase])
             left -= profile[phase]
@@ -54,6 +61,9 @@ class OneSeries:
         self.innovation = 0.0 if first else value - expected
         error = self.settings.first_scale * abs(value) if first else abs(self.innovation)
         self.scale = self.toward(self.scale, error, self.settings.scale_span)
+        self.volatility = [
+            self.toward(m, error, span) for m, span in zip(self.volatility, self.settings.volatility_spans, strict=True)
+        ]
         self.means = [
             self.toward(m, left, span) for m, span in zip(self.means, self.settings.residual_spans, strict=True)
         ]
@@ -69,12 +79,22 @@ class OneSeries:
         differences = [self.level[0] - other for other in self.level[1:]]
         scaled = [self.residual, *self.means, *differences, self.innovation]
         row = [min(10.0, max(-10.0, number / scale)) for number in scaled]
+        row += [math.log(min(10.0, max(0.1, faster / scale))) for faster in self.volatility]
         row += [float(self.missing), 1 / math.sqrt(max(self.seen, 1))]
         for season in self.settings.seasons:
             for harmonic in (1, 2):
                 angle = 2 * math.pi * harmonic * (self.index % season) / season
                 row += [math.sin(angle), math.cos(angle)]
         return row
+
+    def recents(self, horizon):
+        """Scaled `[horizon, seasons · rates]`: what the fast profiles differ by from the slow one."""
+        rows = []
+        for index in range(self.index + 1, self.index + 1 + horizon):
+            pairs = [(fast, p) for p, many in zip(self.profile, self.recent, strict=True) for fast in many]
+            differences = [(fast[index % len(p)] - p[index % len(p)]) / self.safe_scale() for fast, p in pairs]
+            rows.append([min(10.0, max(-10.0, difference)) for difference in differences])
+        return rows
 
     def baseline(self, horizon):
         ahead = range(self.index + 1, self.index + 1 + horizon)
@@ -95,14 +115,16 @@ def in_tiles(settings, series, begin, cuts, horizon=9):
         step = features.advance(slot, np.array(begin) + low, table[:, low:high])
         row, column = (axis.ravel() for axis in np.indices((len(series), high - low)))
         shape = (len(series), high - low, horizon)
-        parts = step.inputs(), step.baseline(row, column, horizon).reshape(shape), step.safe_scale(), step.seen
+        recent = step.recent(row, column, horizon).reshape(*shape, -1)
+        baseline = step.baseline(row, column, horizon).reshape(shape)
+        parts = step.inputs(), baseline, step.safe_scale(), step.seen, recent
         step.commit()
         found.append(parts)
     return [np.concatenate(columns, axis=1) for columns in zip(*found, strict=True)], features, slot
 
 
 def assert_follows(settings, series, begin, cuts, tolerance=1e-9):
-    (inputs, baseline, scale, seen), features, slot = in_tiles(settings, series, begin, cuts)
+    (inputs, baseline, scale, seen, recent), features, slot = in_tiles(settings, series, begin, cuts)
     for n, values in enumerate(series):
         reference = OneSeries(settings)
         size = max([1e-30, *(abs(value) for value in values if value is not None)])
@@ -113,6 +135,9 @@ def assert_follows(settings, series, begin, cuts, tolerance=1e-9):
             np.testing.assert_allclose(baseline[n, r], reference.baseline(9), rtol=0, atol=tolerance * size)
             unsure = 20 * 1e-15 * size / reference.safe_scale()  # rounding of a value, seen in units of the scale
             np.testing.assert_allclose(inputs[n, r], reference.inputs(), rtol=2e-6, atol=1e-6 + unsure)
+            if settings.recents:
+                kept = 1e-6 * size / reference.safe_scale()  # the differences are kept in float32
+                np.testing.assert_allclose(recent[n, r], reference.recents(9), rtol=2e-6, atol=1e-6 + unsure + kept)
         if len(values) == max(map(len, series)):
             np.testing.assert_allclose(features.level[slot[n]], reference.level, rtol=0, atol=tolerance * size)
             stored = np.concatenate([np.array(p) for p in reference.profile] or [np.zeros(0)])
@@ -154,7 +179,7 @@ def test_a_level_at_a_million_follows_a_move_of_a_hundredth():
 
 
 def test_rounds_past_the_end_of_a_series_leave_its_state_alone():
-    (_, _, _, _), alone, slot = in_tiles(TWO_SEASONS, [[1.0, 2.0, 3.0]], [0], [])
+    _, alone, slot = in_tiles(TWO_SEASONS, [[1.0, 2.0, 3.0]], [0], [])
     _, padded, slots = in_tiles(TWO_SEASONS, [[1.0, 2.0, 3.0], [float(n) for n in range(30)]], [0, 0], [])
     for one, other in zip(alone.arrays(), padded.arrays(), strict=True):
         np.testing.assert_allclose(one[slot[0]], other[slots[0]], rtol=1e-15)

@@ -32,9 +32,10 @@ def one_pass(made, values, begin, features=FEATURES):
     state = Features(features)
     state.grow(1)
     step = state.advance(np.zeros(1, np.int64), np.array([begin]), np.array([values]))
-    scaled = made.predict_on_batch(step.inputs())[0].astype(np.float64)
-    rounds = np.arange(len(values))
-    baseline = step.baseline(np.zeros(len(values), np.int64), rounds, made.settings.horizon)
+    rounds, horizon = np.arange(len(values)), made.settings.horizon
+    row = np.zeros(len(values), np.int64)
+    scaled = made(step.inputs(), step.recent(row, rounds, horizon)[None]).numpy()[0].astype(np.float64)
+    baseline = step.baseline(row, rounds, horizon)
     return baseline[..., None] + step.safe_scale()[0][:, None, None] * scaled
 
 

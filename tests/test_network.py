@@ -13,17 +13,23 @@ from pydantic import ValidationError
 from forecaster.manifest import NetworkSettings
 from forecaster.network import Network
 
-INPUTS = 5
+INPUTS, RECENTS = 5, 2
 
 
 def make(units=(6,), horizon=3, quantiles=(0.1, 0.5, 0.9), seed=0, spread=0.5):
-    made = Network(NetworkSettings(inputs=INPUTS, units=units, horizon=horizon, quantiles=quantiles), seed)
+    shape = NetworkSettings(inputs=INPUTS, recents=RECENTS, units=units, horizon=horizon, quantiles=quantiles)
+    made = Network(shape, seed)
     randomise(made, seed, spread)
     return made
 
 
 def draw_inputs(series, rounds, seed=0):
     return np.random.default_rng(seed).normal(0, 1, (series, rounds, INPUTS)).astype(np.float32)
+
+
+def draw_recent(inputs, horizon=3):
+    shape = *inputs.shape[:2], horizon, RECENTS
+    return np.random.default_rng(1).normal(0, 1, shape).astype(np.float32)
 
 
 def nothing_yet(made, series):
@@ -39,7 +45,9 @@ def test_carried_steps_and_the_head_are_one_pass_of_keras_own_layers(units):
     made, inputs = make(units), draw_inputs(4, 23)
     valid = np.ones((4, 23), bool)
     hidden, last = made.advance(inputs, valid, nothing_yet(made, 4))
-    np.testing.assert_allclose(as_array(made.head(hidden, inputs)), as_array(made(inputs)), rtol=0, atol=5e-6)
+    recent = draw_recent(inputs)
+    found, expected = made.head(hidden, inputs, recent), made(inputs, recent)
+    np.testing.assert_allclose(as_array(found), as_array(expected), rtol=0, atol=5e-6)
     np.testing.assert_allclose(as_array(last[-1]), as_array(hidden)[:, -1], rtol=0, atol=0)
 
 
@@ -47,11 +55,12 @@ def test_carried_steps_and_the_head_are_one_pass_of_keras_own_layers(units):
 @settings(max_examples=5, deadline=None)
 def test_a_sequence_cut_anywhere_carries_its_state_across_the_cuts(cuts, seed):
     made, inputs = DEEP, draw_inputs(3, 23, seed)
+    recent = draw_recent(inputs)
     state, found, bounds = nothing_yet(made, 3), [], [0, *sorted(set(cuts)), 23]
     for low, high in pairwise(bounds):
         hidden, state = made.advance(inputs[:, low:high], np.ones((3, high - low), bool), state)
-        found.append(as_array(made.head(hidden, inputs[:, low:high])))
-    np.testing.assert_allclose(np.concatenate(found, axis=1), made.predict_on_batch(inputs), rtol=0, atol=5e-6)
+        found.append(as_array(made.head(hidden, inputs[:, low:high], recent[:, low:high])))
+    np.testing.assert_allclose(np.concatenate(found, axis=1), as_array(made(inputs, recent)), rtol=0, atol=5e-6)
 
 
 DEEP = make((6, 4), seed=1)
@@ -80,7 +89,8 @@ def test_rounds_that_are_masked_leave_every_layers_state_alone(seed):
 @pytest.mark.parametrize("spread", [0.3, 30.0, 3e4])
 def test_quantiles_never_cross_whatever_the_weights(quantiles, spread):
     made = make(quantiles=quantiles, seed=7, spread=spread)
-    out = as_array(made(draw_inputs(8, 20) * np.float32(10)))
+    inputs = draw_inputs(8, 20) * np.float32(10)
+    out = as_array(made(inputs, draw_recent(inputs)))
     assert out.shape == (8, 20, 3, len(quantiles))
     assert np.isfinite(out).all()
     assert (np.diff(out, axis=-1) >= 0).all()
@@ -91,24 +101,28 @@ def test_the_middle_output_is_the_half_quantile_wherever_it_stands():
     made.output_layer.bias.assign(np.tile(np.float32([4.0, -100.0, -100.0]), 3))
     made.output_layer.kernel.assign(np.zeros((6, 9), np.float32))
     made.skip.kernel.assign(np.zeros((INPUTS, 9), np.float32))
-    np.testing.assert_allclose(as_array(made(draw_inputs(1, 1)))[0, 0, 0], [4, 4, 4], atol=1e-6)
+    np.testing.assert_allclose(
+        as_array(made(draw_inputs(1, 1), np.zeros((1, 1, 3, RECENTS), np.float32)))[0, 0, 0], [4, 4, 4], atol=1e-6
+    )
 
 
-def test_inputs_reach_the_output_past_the_recurrent_layers():
+def test_inputs_and_recent_profiles_reach_the_output_past_the_recurrent_layers():
     made, inputs = make(quantiles=(0.5,), seed=4), draw_inputs(2, 3)
     made.output_layer.kernel.assign(np.zeros((6, 3), np.float32))
     made.output_layer.bias.assign(np.ones(3, np.float32))
-    expected = 1 + inputs @ made.skip.kernel.numpy()
-    np.testing.assert_allclose(as_array(made(inputs))[..., 0], expected, rtol=0, atol=2e-6)
+    recent = draw_recent(inputs)
+    expected = 1 + inputs @ made.skip.kernel.numpy() + np.einsum("brhk,hk->brh", recent, made.recent.kernel.numpy())
+    np.testing.assert_allclose(as_array(made(inputs, recent))[..., 0], expected, rtol=0, atol=2e-6)
 
 
 def test_a_network_is_its_settings_and_its_seed():
-    settings = NetworkSettings(inputs=INPUTS, units=(4, 3), horizon=2, quantiles=(0.5,), dropout=0.5)
+    settings = NetworkSettings(inputs=INPUTS, recents=2, units=(4, 3), horizon=2, quantiles=(0.5,), dropout=0.5)
     one, same, other = Network(settings, 5), Network(settings, 5), Network(settings, 6)
     inputs = draw_inputs(2, 4)
-    np.testing.assert_array_equal(as_array(one(inputs)), as_array(same(inputs)))
-    assert not np.allclose(as_array(one(inputs)), as_array(other(inputs)))
-    assert not np.allclose(as_array(one(inputs, training=True)), as_array(one(inputs)))
+    recent = draw_recent(inputs, 2)
+    np.testing.assert_array_equal(as_array(one(inputs, recent)), as_array(same(inputs, recent)))
+    assert not np.allclose(as_array(one(inputs, recent)), as_array(other(inputs, recent)))
+    assert not np.allclose(as_array(one(inputs, recent, training=True)), as_array(one(inputs, recent)))
 
 
 @pytest.mark.parametrize("wrong", [{"units": ()}, {"units": (0,)}, {"horizon": 0}, {"quantiles": ()}, {"dropout": 1.0}])

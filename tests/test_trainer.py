@@ -27,7 +27,7 @@ from training.cluster import Cluster
 from training.course import Course, Epoch
 from training.curves import Curves
 from training.gru import gru
-from training.loss import pinball
+from training.loss import Loss, caution
 from training.optimizer import AdamW, Layout, State
 from training.progress import Display
 from training.scored import ScoredNetwork
@@ -61,8 +61,32 @@ def test_the_gradient_by_hand_is_that_of_the_keras_layer(rounds, windows, units,
 
 
 def test_pinball_is_the_mean_over_the_levels_computed_by_hand() -> None:
-    loss = pinball(np.array([3.0], np.float32), np.array([[2.0, 3.5, 5.0]], np.float32), LEVELS)
+    loss = Loss(LEVELS, np.zeros(1))(np.array([3.0], np.float32), np.array([[2.0, 3.5, 5.0]], np.float32))
     assert float(loss[0]) == pytest.approx((0.1 * 1.0 + 0.5 * 0.5 + 0.1 * 2.0) / 3)
+
+
+def test_leaving_the_baseline_is_charged_by_the_caution_of_each_step() -> None:
+    target, quantiles = np.zeros((1, 2), np.float32), np.float32([[[-2.0, -1.0, 3.0], [-2.0, -1.0, 3.0]]])
+    free, charged = (np.asarray(Loss(LEVELS, np.array(both))(target, quantiles)) for both in ([0, 0], [0.0, 0.3]))
+    np.testing.assert_allclose(charged - free, [[0.0, 0.3 * 1.0 / 2 / 3]], rtol=1e-5)
+
+
+def test_caution_is_so_many_standard_errors_of_a_sign_and_a_half_at_most() -> None:
+    assert caution(4, 100, 2.0) == pytest.approx([0.2, 0.2 * 2**0.5, 0.2 * 3**0.5, 0.4])
+    assert caution(9, 100, 2.0)[-1] == 0.5
+    assert not caution(9, 100, 0.0).any()
+
+
+def test_without_evidence_the_middle_quantile_stays_at_the_baseline() -> None:
+    """Of 100 signs 55 are up: more than even, less than two standard errors (10) beyond."""
+    target = np.repeat(np.float32([1.0, -1.0]), [55, 45])[:, None]
+
+    def mean_loss(middle: float, sure: float) -> float:
+        quantiles = np.tile(np.float32([-5.0, middle, 5.0]), (100, 1, 1))
+        return float(np.mean(Loss(LEVELS, np.array([sure]))(target, quantiles)))
+
+    assert mean_loss(0.5, 0.0) < mean_loss(0.0, 0.0)
+    assert mean_loss(0.5, 0.2) > mean_loss(0.0, 0.2)
 
 
 def test_the_optimizer_is_keras_adamw_with_its_schedule_and_clipping() -> None:
@@ -92,26 +116,29 @@ def test_the_mean_of_the_weights_is_plain_at_first_and_forgets_later() -> None:
         assert float(state.mean[0]) == pytest.approx(mean, rel=1e-5)
 
 
-def a_batch(random: np.random.Generator, windows: int, inputs: int) -> tuple[np.ndarray, ...]:
+def a_batch(random: np.random.Generator, windows: int, made: Network) -> tuple[np.ndarray, ...]:
     """Windows of 12 rounds, 4 of them scored, for a horizon of 3; some targets are not known."""
+    inputs, recents = made.settings.inputs, made.settings.recents
     known = (random.random((windows, 4, 3)) < 0.7).astype(np.float32)
     target = random.normal(size=(windows, 4, 3)).astype(np.float32) * known
     rounds = random.normal(size=(windows, 12, inputs)).astype(np.float32)
-    return rounds, random.integers(4, 12, (windows, 4)).astype(np.int32), target, known
+    recent = random.normal(size=(windows, 4, 3, recents)).astype(np.float32)
+    return rounds, random.integers(4, 12, (windows, 4)).astype(np.int32), recent, target, known
 
 
 def one_step(made: Network, batch: tuple[np.ndarray, ...]) -> tuple[State, float]:
     """The state and the loss of a first step on `batch`."""
     cluster = Cluster()
     scored = ScoredNetwork(made, on_gpu=False)
-    step = Step(scored, TrainingSettings(epochs=1, steps_per_epoch=10), cluster)
+    loss = Loss(made.settings.quantiles, np.zeros(3))
+    step = Step(scored, loss, TrainingSettings(epochs=1, steps_per_epoch=10), cluster)
     state, loss = step(cluster.everywhere(step.state(Course.of(scored.weights()))), batch, np.random.default_rng(1))
     return cluster.here(state), float(loss)
 
 
 def test_the_parts_of_a_batch_do_not_change_the_step(monkeypatch) -> None:
     made = network(units=(3,))
-    batch = a_batch(np.random.default_rng(0), 7, made.settings.inputs)
+    batch = a_batch(np.random.default_rng(0), 7, made)
     whole, loss = one_step(made, batch)
     monkeypatch.setattr(training.step, "PART", 2)
     parts, same = one_step(made, batch)
@@ -121,18 +148,18 @@ def test_the_parts_of_a_batch_do_not_change_the_step(monkeypatch) -> None:
 
 def test_the_loss_is_the_mean_over_the_weights_of_the_whole_batch() -> None:
     made = network(units=(3,))
-    inputs, scored, target, known = a_batch(np.random.default_rng(0), 5, made.settings.inputs)
-    quantiles = keras.ops.convert_to_numpy(made(inputs))
-    at = quantiles[np.arange(5)[:, None], scored]
-    losses = np.asarray(pinball(target, at, made.settings.quantiles))
-    _, loss = one_step(made, (inputs, scored, target, known))
+    inputs, scored, recent, target, known = a_batch(np.random.default_rng(0), 5, made)
+    window = np.arange(5)[:, None]
+    quantiles = made.head(made.hidden(inputs).numpy()[window, scored], inputs[window, scored], recent)
+    losses = np.asarray(Loss(made.settings.quantiles, np.zeros(3))(target, quantiles))
+    _, loss = one_step(made, (inputs, scored, recent, target, known))
     assert loss == pytest.approx((losses * known).sum() / known.sum(), rel=1e-5)
 
 
 def test_a_batch_in_which_nothing_is_known_moves_nothing_but_by_decay() -> None:
     made = network(units=(3,))
-    inputs, scored, target, known = a_batch(np.random.default_rng(0), 3, made.settings.inputs)
-    state, loss = one_step(made, (inputs, scored, target, 0 * known))
+    inputs, scored, recent, target, known = a_batch(np.random.default_rng(0), 3, made)
+    state, loss = one_step(made, (inputs, scored, recent, target, 0 * known))
     assert loss == 0.0
     assert not state.first.any()
 
@@ -187,11 +214,11 @@ def trained(losses: Iterable[float], checkpoint: Checkpoint | None = None, stop:
     made = Network(network(units=(3,)).settings.model_copy(update={"dropout": 0.3}), seed=4)
 
     def batches(random: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
-        first = a_batch(random, 6, made.settings.inputs)
+        first = a_batch(random, 6, made)
         drawn.append(float(first[0][0, 0, 0]))
         yield first
         while True:
-            yield a_batch(random, 6, made.settings.inputs)
+            yield a_batch(random, 6, made)
 
     def report(epoch: Epoch) -> None:
         shown.append(epoch.epoch)
@@ -200,7 +227,8 @@ def trained(losses: Iterable[float], checkpoint: Checkpoint | None = None, stop:
 
     training = TrainingSettings(**({"epochs": 4, "steps_per_epoch": 3, "batch_size": 6, "seed": 1} | settings))
     scored = ScoredNetwork(made, on_gpu=False)
-    trainer = Trainer(scored, batches, Validated(losses), training, Cluster(), report)
+    loss = Loss(made.settings.quantiles, np.zeros(3))
+    trainer = Trainer(scored, loss, batches, Validated(losses), training, Cluster(), report)
     course = trainer.run(checkpoint, manifest(made, training={"settings": training.model_dump(mode="json")}))
     return course, scored.weights(), shown, drawn
 
@@ -214,7 +242,7 @@ def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(tmp_p
         trained(losses, checkpoint, stop=2)
     course, found, shown, drawn_again = trained(losses[2:], checkpoint)
     assert shown == [3, 4]
-    assert told == [f"{tmp_path}/bundle.training/checkpoint.safetensors: going on after epoch 2"]
+    assert told == [f"{tmp_path}/bundle.training/checkpoint-0.safetensors: going on after epoch 2"]
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(course.history[:, :3], whole.history[:, :3])
     assert course.best_epoch == 3
@@ -257,11 +285,11 @@ def saved(folder: Path) -> Checkpoint:
 )
 def test_what_becomes_of_a_checkpoint_is_told_in_one_line(tmp_path, spoil, seed, size, line) -> None:
     saved(tmp_path)
-    spoil(tmp_path / "checkpoint.safetensors")
+    spoil(tmp_path / "checkpoint-0.safetensors")
     told = []
     course = Checkpoint(tmp_path, told.append).open(manifest(network(), training={"settings": {"seed": seed}}), size)
     assert len(told) == 1
-    assert told[0].startswith(f"{tmp_path}/checkpoint.safetensors: {line}")
+    assert told[0].startswith(f"{tmp_path}/checkpoint-0.safetensors: {line}")
     assert "\n" not in told[0]
     assert (course is not None) == line.startswith("going on")
     assert course is None or course.best_epoch == 2
@@ -269,15 +297,15 @@ def test_what_becomes_of_a_checkpoint_is_told_in_one_line(tmp_path, spoil, seed,
 
 def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_that_was(tmp_path, monkeypatch) -> None:
     checkpoint = saved(tmp_path)
-    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    before = (tmp_path / "checkpoint-0.safetensors").read_bytes()
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ForecasterError, match=r"^\S+checkpoint\.safetensors: .* cannot be written: No space left"):
+    with pytest.raises(ForecasterError, match=r"^\S+checkpoint-0\.safetensors: .* cannot be written: No space left"):
         checkpoint.save(Course.of(np.zeros(3, np.float32)))
-    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("checkpoint.safetensors", before)]
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("checkpoint-0.safetensors", before)]
 
 
 def test_without_a_terminal_epochs_are_plain_lines_every_few_seconds() -> None:

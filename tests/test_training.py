@@ -16,9 +16,12 @@ from forecaster.features import Features
 from forecaster.formats.forecast_json import Forecasts
 from forecaster.recording import Recording
 from forecaster.windows import Windows
-from training.data import Examples, sequences, split_by_time
+from training.data import Scratch, sequences, split_by_time
 from training.evaluate import Scorer
-from training.fit import train
+from training.examples import BatchShape, Examples
+from training.fit import Watch, train
+from training.prepare import Source
+from training.table import feature_table
 
 HOUR = 3_600_000
 START = 1_700_000_000_000 // HOUR * HOUR
@@ -64,13 +67,15 @@ def test_training_arrays_equal_serving_arrays(cuts, missing, gap) -> None:
     keep = ~((ticks.series == 2) & (ticks.time_ms >= START + 100 * HOUR) & (ticks.time_ms < START + (100 + gap) * HOUR))
     ticks = Recording(ticks.names, ticks.series[keep], ticks.time_ms[keep], ticks.value[keep])
     settings = configured()
-    data = sequences(ticks, settings)
-    trained = {}
-    step = data.features(FEATURES)
-    inputs, scale = step.inputs(), step.safe_scale()
-    for run, name in enumerate(data.names):
-        for round_ in range(data.length[run]):
-            trained[name, int(data.origin_ms[run, round_])] = (inputs[run, round_], scale[run, round_])
+    data = sequences([ticks.part(low, high) for low, high in pairwise([0, *sorted(cuts), len(ticks)])], settings)
+    table = feature_table(data, FEATURES)
+    every = np.arange(len(data.value))
+    baseline, recents = table.baseline(every, 6), table.recents(every, 6)
+    names = np.repeat(data.names, data.length)
+    trained = {
+        (names[row], int(data.origin_ms[row])): (table.inputs[row], table.scale[row], baseline[row], recents[row])
+        for row in every.tolist()
+    }
 
     served = {}
     windows = Windows(settings.stream, settings.model.context_length)
@@ -88,30 +93,101 @@ def test_training_arrays_equal_serving_arrays(cuts, missing, gap) -> None:
                 one = features.advance(
                     block.slot[row : row + 1], block.index[row : row + 1], block.value[None, row : row + rounds]
                 )
+                inputs, scale = one.inputs()[0], one.safe_scale()[0]
+                place = np.zeros(rounds, np.int64), np.arange(rounds)
+                baseline, recents = one.baseline(*place, 6), one.recent(*place, 6)
                 for n in range(rounds):
                     key = windows.slots.names[block.slot[row]], int(windows.grid.origin_ms(block.index[row + n]))
-                    served[key] = (one.inputs()[0, n], one.safe_scale()[0, n])
+                    served[key] = inputs[n], scale[n], baseline[n], recents[n]
                 one.commit()
     assert trained.keys() == served.keys()
-    for key, (x, s) in trained.items():
-        np.testing.assert_allclose(served[key][0], x, atol=1e-5)
-        np.testing.assert_allclose(served[key][1], s, rtol=1e-9)
+    for key, (inputs, scale, baseline, recents) in trained.items():
+        np.testing.assert_allclose(served[key][0], inputs, atol=1e-5)
+        np.testing.assert_allclose(served[key][1], scale, rtol=1e-9)
+        np.testing.assert_allclose(served[key][2], baseline, rtol=1e-9)
+        np.testing.assert_allclose(served[key][3], recents, atol=1e-5)
+
+
+def examples(series: int = 2, days: int = 10, end: float = 0.5) -> tuple[Examples, int]:
+    data = sequences([recording(daily(series, days))], configured())
+    end_ms = split_by_time(data, end, 0.2).train_end_ms
+    return Examples(feature_table(data, FEATURES), 6, end_ms), end_ms
 
 
 def test_no_target_lies_behind_the_end_of_the_training_part() -> None:
-    data = sequences(recording(daily(2, 10)), configured())
-    split = split_by_time(data, 0.5, 0.2)
-    examples = Examples(data, data.features(FEATURES), 6, split.train_end_ms)
-    run, round_ = np.nonzero(data.origin_ms < np.iinfo(np.int64).max)
-    _, weight = examples.targets(run, round_)
-    target_ms = data.origin_ms[run, round_][:, None] + HOUR * np.arange(1, 7)
-    assert (weight[target_ms >= split.train_end_ms] == 0).all()
-    assert (weight[target_ms < split.train_end_ms] == 1).all()
+    made, end_ms = examples()
+    origin_ms = made.table.data.origin_ms
+    _, weight = made.targets(np.arange(len(origin_ms)))
+    target_ms = origin_ms[:, None] + HOUR * np.arange(1, 7)
+    assert (weight[target_ms >= end_ms] == 0).all()
+    assert (weight[target_ms < end_ms] == 1).all()
+
+
+def test_what_a_batch_holds_is_what_each_origin_sees_and_what_came_after() -> None:
+    made, end_ms = examples(days=20, end=0.7)
+    data, table = made.table.data, made.table
+    batch = next(made.batches(BatchShape(8, 48, 20, 5), np.random.default_rng(0)))
+    assert batch.inputs.shape == (8, 48, len(FEATURES.input_names))
+    assert (batch.scored >= 20).all()
+    for window in range(8):
+        begin = np.flatnonzero((table.inputs[:-1] == batch.inputs[window, 0]).all(axis=1))
+        begin = begin[(table.inputs[begin + 1] == batch.inputs[window, 1]).all(axis=1)]  # all runs begin alike
+        assert len(begin) == 1
+        row = begin[0] + batch.scored[window]
+        target, weight = made.targets(row)
+        np.testing.assert_array_equal(batch.target[window], target)
+        np.testing.assert_array_equal(batch.weight[window], weight)
+        np.testing.assert_array_equal(batch.recent[window], table.recents(row, 6))
+        np.testing.assert_array_equal(batch.inputs[window], table.inputs[begin[0] + np.arange(48)])
+        assert (data.origin_ms[row] < end_ms).all()
+
+
+def test_a_cold_window_is_that_of_a_series_that_begins_there() -> None:
+    made, _ = examples(series=1)
+    batch = next(made.batches(BatchShape(6, 30, 12, 9, cold=6), np.random.default_rng(1)))
+    values = made.table.data.value
+    assert (batch.scored < 12).any()
+    for window in range(6):
+        found = 0
+        for begin in range(int(made.rounds[0]) - 29):
+            state = Features(FEATURES)
+            state.grow(1)
+            step = state.advance(
+                np.zeros(1, np.int64), made.table.data.index[:1] + begin, values[None, begin : begin + 30]
+            )
+            found += bool(np.allclose(step.inputs()[0], batch.inputs[window], atol=1e-6))
+        assert found >= 1
+
+
+def test_runs_shorter_than_a_window_are_trained_on_too_and_their_padding_is_never_scored() -> None:
+    ticks = recording(daily(2, 6))
+    keep = (ticks.series == 0) | (ticks.time_ms < START + 20 * HOUR)
+    ticks = Recording(ticks.names, ticks.series[keep], ticks.time_ms[keep], ticks.value[keep])
+    data = sequences([ticks], configured())
+    made = Examples(feature_table(data, FEATURES), 6, int(data.origin_ms.max()) + 1)
+    batches = made.batches(BatchShape(64, 100, 40, 5), np.random.default_rng(0))
+    short = next(data.first[n] for n, name in enumerate(data.names) if name == "s1")
+    batch = next(batches)
+    of_short = (batch.inputs[:, :20] == made.table.inputs[short : short + 20]).all(axis=(1, 2))
+    assert 0 < of_short.sum() < 32
+    assert (batch.scored[of_short] < 20).all()
+
+
+def test_observations_in_scratch_files_are_those_in_memory() -> None:
+    ticks, settings = recording(daily(3, 10)), configured()
+    parts = [ticks.part(low, low + 100) for low in range(0, len(ticks), 100)]
+    small, files = Scratch(in_memory=1 << 30), Scratch(in_memory=0)
+    in_memory, in_files = sequences(parts, settings, small), sequences(parts, settings, files)
+    assert isinstance(in_files.value, np.memmap)
+    np.testing.assert_array_equal(in_memory.value, in_files.value)
+    np.testing.assert_array_equal(in_memory.origin_ms, in_files.origin_ms)
+    one, other = feature_table(in_memory, FEATURES, small), feature_table(in_files, FEATURES, files)
+    np.testing.assert_array_equal(one.inputs, other.inputs)
 
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another() -> None:
     def weights(seed: int) -> list[np.ndarray]:
-        _, network = train(recording(daily(2, 20)), configured(seed=seed, epochs=1), lambda _: None)
+        _, network = train(Source([recording(daily(2, 20))]), configured(seed=seed, epochs=1))
         return [np.copy(weight.numpy()) for weight in named_weights(network).values()]
 
     first, again, other = weights(0), weights(0), weights(1)
@@ -121,7 +197,7 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another() -> None:
 
 def test_training_beats_level_and_profile_alone_on_a_series_that_drifts() -> None:
     shown = []
-    manifest, _ = train(recording(daily(4, 60, noise=0.05)), configured(), shown.append)
+    manifest, _ = train(Source([recording(daily(4, 60, noise=0.05))]), configured(), Watch(shown.append))
     assert manifest.training["validation_loss"] < 0.8 * manifest.training["baseline_validation_loss"]
     assert shown[0].best
     assert min(epoch.validation_loss for epoch in shown) == manifest.training["validation_loss"]
@@ -137,12 +213,12 @@ def test_training_beats_level_and_profile_alone_on_a_series_that_drifts() -> Non
 def test_settings_that_do_not_fit_the_data_are_named(change, named) -> None:
     settings = Settings(**{"stream": {"step": "1h"}, **change})
     with pytest.raises(ConfigError, match=named):
-        train(recording(daily(1, 10)), settings, lambda _: None)
+        train(Source([recording(daily(1, 10))]), settings)
 
 
 def test_scores_are_the_ones_computed_by_hand() -> None:
     values = np.array([[1.0, 2.0, 4.0, 3.0, 5.0, 6.0]])
-    data = sequences(recording(values), Settings(stream={"step": "1h"}))
+    data = sequences([recording(values)], Settings(stream={"step": "1h"}))
     scorer = Scorer(data, 2, (0.1, 0.5, 0.9), {"season": 2}, regular=True)
     origin = START + 2 * HOUR  # 4.0: actuals 3 and 5, last value 4 and 4, season of two steps 2 and 4
     quantiles = np.array([[[2.5, 3.5, 4.5], [2.0, 3.0, 4.0]]])
@@ -158,7 +234,7 @@ def test_scores_are_the_ones_computed_by_hand() -> None:
 
 
 def test_an_origin_whose_actuals_have_not_come_is_not_scored() -> None:
-    data = sequences(recording(np.array([[1.0, 2.0, 4.0]])), Settings(stream={"step": "1h"}))
+    data = sequences([recording(np.array([[1.0, 2.0, 4.0]]))], Settings(stream={"step": "1h"}))
     scorer = Scorer(data, 2, (0.1, 0.5, 0.9), {}, regular=True)
     none = np.zeros(1, np.int64)
     origin = np.array([START + 2 * HOUR])

@@ -140,11 +140,12 @@ from forecaster.config import InputSettings, load_settings
 from forecaster.recording import Columns, read_recording
 from training.cluster import Cluster
 from training.fit import train
+from training.prepare import Source
 settings = load_settings(Path("train.toml"))
 recording = read_recording([Path("history.csv")], settings.input, Columns())
 cluster = Cluster(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
 assert cluster.devices == 2
-save_bundle(Path("mirrored"), *train(recording, settings, lambda _: None, cluster))
+save_bundle(Path("mirrored"), *train(Source([recording]), settings, None, cluster))
 """
 
 

@@ -18,7 +18,7 @@ from forecaster.network import Network
 from forecaster.recording import Recording
 from forecaster.records import Float, Int
 from forecaster.windows import Block, Windows
-from training.baselines import Rival, residual_quantiles, rivals
+from training.baselines import WEIGHTED, Rival, best_half_life, residual_quantiles, rivals
 from training.metrics import crossings, naive_scale
 from training.origins import Choice, deviations, origin_range
 from training.tally import Charges, Tally
@@ -51,6 +51,7 @@ class _Stretch:
     first: int
     values: Float
     rivals: dict[str, Rival]
+    half_life: int
     charges: Charges
 
 
@@ -75,7 +76,9 @@ class _Backtest:
         seasons = {format_duration(n * (self.manifest.step_ms or 1)): n for n in features.seasons}
         charges = Charges(self.manifest.network.quantiles, self._naive(slot), float(self.deviation[slot]))
         ahead = np.concatenate([values, self._behind(first + length, horizon)])
-        return _Stretch(slot, first, ahead, rivals(step, values, seasons, start, horizon), charges)
+        made = rivals(step, values, seasons, start, horizon)
+        half_life = best_half_life(made[WEIGHTED], values, start, np.array(charges.levels), horizon)
+        return _Stretch(slot, first, ahead, made, half_life, charges)
 
     def _behind(self, row: int, horizon: int) -> Float:
         """Values of the `horizon` steps after the run that ends before `row`, from the series' later runs."""
@@ -185,4 +188,6 @@ def _score(stretch: _Stretch, emitted: Emitted, manifest: Manifest, results: Res
 
     charge("model", emitted.quantiles[..., levels.index(0.5)], emitted.quantiles)
     for name, rival in stretch.rivals.items():
-        charge(name, rival(origin), residual_quantiles(rival, values, origin, np.array(levels), horizon))
+        half_life = stretch.half_life if name == WEIGHTED else None
+        quantiles = residual_quantiles(rival, values, origin, np.array(levels), horizon, half_life)
+        charge(name, rival(origin), quantiles)

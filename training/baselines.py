@@ -12,6 +12,7 @@ import numpy as np
 
 from forecaster.features import FeatureStep
 from forecaster.records import Float, Int
+from training.metrics import pinball
 
 Rival = Callable[[Int], Float]
 
@@ -22,6 +23,8 @@ TUNING_ROUNDS = 4_000
 TUNING_ORIGINS = 256
 WINDOW = 256  # errors of each horizon step of which the intervals are quantiles
 REFRESH = 24  # rounds between two looks at the errors
+WEIGHTED = "last value, weighted quantiles"
+HALF_LIVES = (256, 64, 1_024)  # rounds over which its errors lose half of their weight; the first without a past
 
 
 def rivals(step: FeatureStep, values: Float, seasons: dict[str, int], start: int, horizon: int) -> dict[str, Rival]:
@@ -31,24 +34,31 @@ def rivals(step: FeatureStep, values: Float, seasons: dict[str, int], start: int
     absolute error over the rounds before `start`, the first origin that will be scored.
     """
     made = {"last value": _last_value(values, horizon)}
+    made[WEIGHTED] = made["last value"]
     made |= {f"seasonal naive {name}": _seasonal_naive(values, season, horizon) for name, season in seasons.items()}
     made["exponential mean"] = _tuned(values, EXPONENTIAL_MEANS, start, horizon)
     made["damped Holt"] = _tuned(values, DAMPED_TRENDS, start, horizon)
 
     def level_and_profile(origin: Int) -> Float:
-        return step.baseline(np.zeros(len(origin), np.int64), origin, horizon)
+        baseline = step.baseline(np.zeros(len(origin), np.int64), origin, horizon)
+        return step.state.settings.restored(baseline)
 
     return made | {"level and profile": level_and_profile}
 
 
-def residual_quantiles(rival: Rival, values: Float, origin: Int, levels: Float, horizon: int) -> Float:
+def residual_quantiles(
+    rival: Rival, values: Float, origin: Int, levels: Float, horizon: int, half_life: int | None = None
+) -> Float:
     """Quantiles `[n, horizon, levels]` of `rival`: its forecast plus quantiles of its past errors.
 
     For each horizon step these are the last `WINDOW` errors that had been seen at the origin, looked
-    at anew every `REFRESH` rounds. Before the first error the interval has no width. `origin` ascends.
+    at anew every `REFRESH` rounds; with a `half_life`, in rounds, errors of four of them weigh the less
+    the older they are (after Taylor 2007). Before the first error the interval has no width. `origin`
+    ascends.
     """
+    window = WINDOW if half_life is None else 4 * half_life
     refreshed = origin - origin % REFRESH
-    first, last = max(0, int(refreshed[0]) - WINDOW + 1), int(refreshed[-1])
+    first, last = max(0, int(refreshed[0]) - window + 1), int(refreshed[-1])
     earliest = max(0, first - horizon)
     earlier = rival(np.arange(earliest, last + 1))
     target = np.arange(first, last + 1)[:, None]
@@ -59,10 +69,24 @@ def residual_quantiles(rival: Rival, values: Float, origin: Int, levels: Float, 
     times, which = np.unique(refreshed, return_inverse=True)
     spread: Float = np.empty((len(times), horizon, len(levels)))
     for n, time in enumerate(times.tolist()):
-        seen = errors[max(0, time - WINDOW + 1 - first) : time + 1 - first]
-        spread[n] = _quantiles(seen.T, levels)
+        seen = errors[max(0, time - window + 1 - first) : time + 1 - first]
+        spread[n] = _quantiles(seen.T, levels) if half_life is None else _weighted_quantiles(seen.T, levels, half_life)
     quantiles: Float = rival(origin)[..., None] + spread[which]
     return quantiles
+
+
+def best_half_life(rival: Rival, values: Float, start: int, levels: Float, horizon: int) -> int:
+    """The one of `HALF_LIVES` with the least pinball loss over the rounds before `start`."""
+    low = max(0, start - TUNING_ROUNDS)
+    if start - low <= 2 * horizon:
+        return HALF_LIVES[0]
+    origin = np.unique(np.linspace(low + horizon, start - horizon - 1, TUNING_ORIGINS).astype(np.int64))
+    actual = values[origin[:, None] + np.arange(1, horizon + 1)]
+    losses = []
+    for half_life in HALF_LIVES:
+        quantiles = residual_quantiles(rival, values, origin, levels, horizon, half_life)
+        losses.append(float(np.nansum(pinball(actual, quantiles, levels))))
+    return HALF_LIVES[int(np.argmin(losses))]
 
 
 def _quantiles(errors: Float, levels: Float) -> Float:
@@ -73,6 +97,22 @@ def _quantiles(errors: Float, levels: Float) -> Float:
     below = np.take_along_axis(ordered, low, -1)
     above = np.take_along_axis(ordered, np.ceil(place).astype(np.int64), -1)
     found: Float = np.nan_to_num(below + (place - low) * (above - below))
+    return found
+
+
+def _weighted_quantiles(errors: Float, levels: Float, half_life: int) -> Float:
+    """The same where the newest column weighs 1 and one `half_life` columns before it half of that.
+
+    The smallest error at which the weights up to it, itself by half, reach the level.
+    """
+    age = np.arange(errors.shape[-1])[::-1]
+    weight = np.where(np.isnan(errors), 0.0, 0.5 ** (age / half_life))
+    order = np.argsort(errors, axis=-1)
+    ordered, weight = np.take_along_axis(errors, order, -1), np.take_along_axis(weight, order, -1)
+    share = (np.cumsum(weight, axis=-1) - weight / 2) / np.maximum(weight.sum(axis=-1, keepdims=True), 1e-300)
+    known = np.maximum((~np.isnan(errors)).sum(axis=-1), 1)[:, None]
+    place = np.stack([(share < level).sum(axis=-1) for level in levels], axis=-1)
+    found: Float = np.nan_to_num(np.take_along_axis(ordered, np.minimum(place, known - 1), -1))
     return found
 
 

@@ -15,7 +15,7 @@ from forecaster.errors import ForecasterError
 from forecaster.manifest import Manifest
 from training.course import COLUMNS, Course
 
-FILE = "checkpoint.safetensors"
+FILE = "checkpoint-{}.safetensors"
 MANIFEST = "manifest"
 
 
@@ -28,14 +28,18 @@ class Checkpoint:
 
     def __init__(self, folder: Path, notice: Callable[[str], None]) -> None:
         self.folder, self._notice = folder, notice
-        self._path = folder / FILE
         self._manifest = ""
-        self.epochs = 0  # that are safe in it
+        self.turn_to(0)
 
     @classmethod
     def beside(cls, bundle: Path, notice: Callable[[str], None]) -> "Checkpoint":
         """That of the training whose bundle will be `bundle`."""
         return cls(bundle.with_name(f"{bundle.name}.training"), notice)
+
+    def turn_to(self, candidate: int) -> None:
+        """From here on it is that of one of several models among which the training chooses."""
+        self._path = self.folder / FILE.format(candidate)
+        self.epochs = 0  # that are safe in it
 
     def open(self, manifest: Manifest, weights: int) -> Course | None:
         """The course of a training of the same `manifest`, if one was interrupted; later saves carry it."""

@@ -11,17 +11,18 @@ from forecaster.bundle import check_writable, save_bundle
 from forecaster.config import Settings
 from forecaster.errors import StoppedError
 from forecaster.manifest import Manifest
-from forecaster.recording import Recording
 from training.checkpoint import Checkpoint
 from training.cluster import Cluster
 from training.course import Epoch
 from training.curves import Curves
-from training.fit import train
+from training.data import Scratch
+from training.fit import Watch, train
+from training.prepare import Source
 from training.progress import Display
 
 
-def train_with_progress(recording: Recording, settings: Settings, out: Path, curves: Path | None = None) -> Manifest:
-    """Train on `recording` and save the bundle to `out`; scalars of each epoch go to the folder `curves`.
+def train_with_progress(source: Source, settings: Settings, out: Path, curves: Path | None = None) -> Manifest:
+    """Train on `source` and save the bundle to `out`; scalars of each epoch go to the folder `curves`.
 
     A training of the same data and settings that was interrupted goes on. Of several workers the chief
     alone writes anything.
@@ -32,7 +33,7 @@ def train_with_progress(recording: Recording, settings: Settings, out: Path, cur
     if not cluster.chief:
         display.notice("a worker of a training on several machines: the chief shows the progress")
         with _interruptible(checkpoint):
-            return train(recording, settings, lambda _: None, cluster)[0]
+            return train(source, settings, None, cluster)[0]
     check_writable(out)
     writer = Curves(curves) if curves else None
 
@@ -42,7 +43,8 @@ def train_with_progress(recording: Recording, settings: Settings, out: Path, cur
             writer.epoch(epoch)
 
     with _interruptible(checkpoint), display.running(settings.training.epochs):
-        manifest, network = train(recording, settings, report, cluster, checkpoint)
+        watch = Watch(report, display.notice)
+        manifest, network = train(source, settings, watch, cluster, checkpoint, Scratch(out.parent))
     sealed = save_bundle(out, manifest, network)
     checkpoint.remove()
     best = sealed.training

@@ -1,37 +1,79 @@
-"""Recorded ticks as training arrays, made by the very steps that serve: windows, then features."""
+"""Recorded ticks as rows of observations, made by the very steps that serve: the windows of the daemon.
 
-from collections.abc import Iterator
+Rows of one run stand together, in time order, and runs of one series beside each other. What does not
+fit into memory is kept in scratch files, which vanish with the process.
+"""
+
+import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from forecaster.config import Settings
 from forecaster.errors import ConfigError
-from forecaster.features import Features, FeatureSettings, FeatureStep
 from forecaster.recording import Recording
-from forecaster.records import Bool, Float, Int
-from forecaster.windows import Windows
+from forecaster.records import Float, Int
+from forecaster.windows import Block, Windows
+from training.left_out import LeftOut
+
+IN_MEMORY = 256 << 20  # bytes of one array from which on it is a file
+COUNTED = 1 << 20  # rows by which time is cut
+ROW = np.dtype([("slot", "i8"), ("index", "i8"), ("value", "f8"), ("fresh", "?")])
+
+
+class Scratch:
+    """Room for large arrays: memory, or unnamed files in `folder` (the system's own folder for such if None)."""
+
+    def __init__(self, folder: Path | None = None, in_memory: int = IN_MEMORY) -> None:
+        self._folder, self._in_memory = folder, in_memory
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """An array of `shape` that holds nothing but 0; raises `ConfigError` where the disk has no room."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if size <= self._in_memory:
+            return np.zeros(shape, dtype)
+        try:
+            with tempfile.TemporaryFile(dir=self._folder) as file:
+                file.truncate(size)
+                return np.memmap(file, dtype, "r+", shape=shape)
+        except OSError as error:
+            raise ConfigError(f"{self._folder or tempfile.gettempdir()}: no scratch file: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """Runs of observations without a restart between: `values` `[runs, rounds]`, NaN past the end.
+    """Runs of observations without a restart between, one after another.
 
-    `index` is the grid index of each run's first round, `origin_ms` `[runs, rounds]` event time.
+    Of each run: the series' name, its `first` row, `length`, and the grid `index` of its first row.
+    Of each row: `value`, NaN where it is missing, and `origin_ms`, event time in epoch milliseconds.
     """
 
     names: list[str]
-    index: Int
-    values: Float
+    first: Int
     length: Int
+    index: Int
+    value: Float
     origin_ms: Int
 
-    def features(self, settings: FeatureSettings) -> FeatureStep:
-        """The features of every round, from an empty state, as the daemon would have had them."""
-        state = Features(settings)
-        state.grow(len(self.index))
-        return state.advance(np.arange(len(self.index)), self.index, self.values)
+    def rows(self, run: int) -> slice:
+        """Rows of `run`."""
+        return slice(int(self.first[run]), int(self.first[run] + self.length[run]))
+
+    def by_series(self) -> dict[str, list[int]]:
+        """The runs of each series, by name."""
+        runs: dict[str, list[int]] = {}
+        for run, name in enumerate(self.names):
+            runs.setdefault(name, []).append(run)
+        return runs
+
+    def before(self, time_ms: int) -> Int:
+        """How many rows of each run lie before event time `time_ms` `[runs]`."""
+        runs = range(len(self.first))
+        counts = (int(np.searchsorted(self.origin_ms[self.rows(run)], time_ms)) for run in runs)
+        return np.fromiter(counts, np.int64, len(runs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,100 +84,68 @@ class Split:
     validation_end_ms: int
 
 
-def sequences(recording: Recording, settings: Settings) -> Sequences:
-    """Push `recording` through the event time of serving and stack what comes out, run by run."""
+def sequences(
+    parts: Iterable[Recording], settings: Settings, scratch: Scratch | None = None, left_out: LeftOut | None = None
+) -> Sequences:
+    """Push the ticks of `parts` through the event time of serving and put the observations in order.
+
+    What event time refuses is counted in `left_out`.
+    """
+    scratch, left_out = scratch or Scratch(), left_out or LeftOut()
     windows = Windows(settings.stream, settings.model.context_length)
-    names = [recording.names[n] for n in recording.series.tolist()]
-    partition = np.zeros(len(recording), np.int64)
-    _, block = windows.admit(partition, names, recording.time_ms, recording.value)
-    first, length = block.runs()
-    if not len(first):
+    spooled: list[np.ndarray] = []
+    for part in parts:
+        names = [part.names[n] for n in part.series.tolist()]
+        outcome, block = windows.admit(np.full(len(part), part.partition), names, part.time_ms, part.value)
+        left_out.add(part, outcome)
+        spooled.append(_spool(block, scratch))
+    count = sum(map(len, spooled))
+    if not count:
         raise ConfigError("the input completes no observation")
-    rounds = np.arange(length.max())
-    inside = rounds < length[:, None]
-    cell = np.where(inside, first[:, None] + rounds, 0)
-    return Sequences(
-        names=[windows.slots.names[slot] for slot in block.slot[first].tolist()],
-        index=block.index[first],
-        values=np.where(inside, block.value[cell], np.nan),
-        length=length,
-        origin_ms=np.where(inside, windows.grid.origin_ms(block.index[cell]), np.iinfo(np.int64).max),
-    )
+    return _ordered(spooled, count, windows, scratch)
+
+
+def _spool(block: Block, scratch: Scratch) -> np.ndarray:
+    rows = scratch.zeros((len(block),), ROW)
+    for name in ROW.names or ():
+        rows[name] = getattr(block, name)
+    return rows
+
+
+def _ordered(spooled: list[np.ndarray], count: int, windows: Windows, scratch: Scratch) -> Sequences:
+    """Rows by series: the place of each is known once all of them have been counted."""
+    series = len(windows.slots.names)
+    total = sum(np.bincount(rows["slot"], minlength=series) for rows in spooled)
+    place = np.concatenate([[0], np.cumsum(total)[:-1]])
+    value, origin_ms = scratch.zeros((count,), np.float64), scratch.zeros((count,), np.int64)
+    starts = [np.zeros((3, 0), np.int64)]
+    for rows in spooled:
+        slot = rows["slot"]  # ascends: a block has the rows of one series together
+        row = place[slot] + np.arange(len(rows)) - np.searchsorted(slot, slot)
+        value[row], origin_ms[row] = rows["value"], windows.grid.origin_ms(rows["index"])
+        place += np.bincount(slot, minlength=series)
+        fresh = rows["fresh"]
+        starts.append(np.stack([row[fresh], slot[fresh], rows["index"][fresh]]))
+    first, slot, index = (every := np.concatenate(starts, axis=1))[:, np.argsort(every[0])]
+    length = np.diff(np.append(first, count))
+    return Sequences([windows.slots.names[n] for n in slot.tolist()], first, length, index, value, origin_ms)
+
+
+def spread(first: Int, length: Int, most: int) -> Int:
+    """Up to `most` rows, evenly spread over the stretches of `length` rows from each of `first` on."""
+    end = np.cumsum(length)
+    place = np.unique(np.linspace(0, end[-1] - 1, min(most, int(end[-1]))).astype(np.int64))
+    stretch = np.searchsorted(end, place, "right")
+    rows: Int = first[stretch] + place - (end - length)[stretch]
+    return rows
 
 
 def split_by_time(data: Sequences, train_fraction: float, validation_fraction: float) -> Split:
-    """Cut the time that the data spans: every series at the same two moments."""
-    inside = data.origin_ms < np.iinfo(np.int64).max
-    start, end = int(data.origin_ms[inside].min()), int(data.origin_ms[inside].max())
-    train_end = start + round((end - start) * train_fraction)
-    return Split(train_end, train_end + round((end - start) * validation_fraction))
+    """Cut time where these shares of the observations lie before: every series at the same two moments.
 
-
-@dataclass(frozen=True, slots=True)
-class BatchShape:
-    """`windows` of `length` rounds, in each of which `scored` rounds count, none of the first `unscored`."""
-
-    windows: int
-    length: int
-    unscored: int
-    scored: int
-
-
-class Batch(NamedTuple):
-    """`inputs` `[windows, length, …]`, `scored` rounds `[windows, scored]`, their `target` and `weight`.
-
-    The last two are `[windows, scored, horizon]`.
+    A market's weekend or a sensor's outage counts for nothing; more than `COUNTED` rows are sampled.
     """
-
-    inputs: np.ndarray
-    scored: np.ndarray
-    target: np.ndarray
-    weight: np.ndarray
-
-
-class Examples:
-    """Windows of inputs with scaled targets: what the network is fitted to.
-
-    A target counts where it and its origin lie before `end_ms` and the series has a value there.
-    """
-
-    def __init__(self, data: Sequences, step: FeatureStep, horizon: int, end_ms: int) -> None:
-        self._data, self._step, self.horizon = data, step, horizon
-        self.inputs = step.inputs()
-        self._scale = step.safe_scale()
-        ahead = np.full((len(data.index), horizon), np.nan)
-        usable = np.where(data.origin_ms < end_ms, data.values, np.nan)
-        self._padded = np.concatenate([usable, ahead], axis=1)
-        self.rounds = np.minimum((data.origin_ms < end_ms).sum(axis=1), data.length)
-
-    def targets(self, run: Int, round_: Int) -> tuple[np.ndarray, np.ndarray]:
-        """Scaled targets `[n, horizon]` of the origins (run, round), 0 where there is none, and weights."""
-        ahead = self._padded[run[:, None], round_[:, None] + np.arange(1, self.horizon + 1)]
-        known = ~np.isnan(ahead) & (self._step.seen[run, round_] > 0)[:, None]
-        baseline = self._step.baseline(run, round_, self.horizon)
-        scaled = (ahead - baseline) / self._scale[run, round_][:, None]
-        return np.where(known, scaled, 0.0).astype(np.float32), known.astype(np.float32)
-
-    def batches(self, shape: BatchShape, random: np.random.Generator) -> Iterator[Batch]:
-        """Endless batches of windows that start anywhere in the training part.
-
-        Runs come in proportion to their length. The scored rounds of a window are drawn from behind
-        its first `unscored`, over which the empty state fills: neighbours teach much the same.
-        """
-        size, length = shape.windows, int(min(shape.length, self.rounds.max()))
-        first = min(shape.unscored, length // 2)
-        starts = np.maximum(self.rounds - length + 1, 0)
-        while True:
-            run = random.choice(len(starts), size, p=starts / starts.sum())
-            begin = random.integers(0, starts[run])
-            scored = random.integers(first, length, (size, shape.scored))
-            target, weight = self.targets(np.repeat(run, shape.scored), (begin[:, None] + scored).ravel())
-            grouped = size, shape.scored, self.horizon
-            inputs = self.inputs[run[:, None], begin[:, None] + np.arange(length)]
-            yield Batch(inputs, scored.astype(np.int32), target.reshape(grouped), weight.reshape(grouped))
-
-
-def origins_between(data: Sequences, start_ms: int, end_ms: int) -> Bool:
-    """Which rounds `[runs, rounds]` have an event time in [start, end)."""
-    between: Bool = (data.origin_ms >= start_ms) & (data.origin_ms < end_ms)
-    return between
+    times = np.sort(data.origin_ms[spread(data.first, data.length, COUNTED)])
+    places = (np.cumsum([train_fraction, validation_fraction]) * len(times)).astype(np.int64)
+    train_end, validation_end = np.append(times, times[-1] + 1)[np.minimum(places, len(times))].tolist()
+    return Split(train_end, validation_end)

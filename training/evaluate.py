@@ -88,12 +88,10 @@ class Scorer:
 def _by_series(actuals: Sequences, *, regular: bool) -> dict[str, _Series]:
     """Each series' values over all of its runs: by grid index, or by count where every event is a step."""
     series: dict[str, _Series] = {}
-    for name in dict.fromkeys(actuals.names):
-        runs = [run for run, other in enumerate(actuals.names) if other == name]
-        length = actuals.length[runs]
-        origin_ms = np.concatenate([actuals.origin_ms[r, :n] for r, n in zip(runs, length, strict=True)])
-        values = np.concatenate([actuals.values[r, :n] for r, n in zip(runs, length, strict=True)])
-        key = np.concatenate([actuals.index[r] + np.arange(n) for r, n in zip(runs, length, strict=True)])
+    for name, runs in actuals.by_series().items():
+        origin_ms = np.concatenate([actuals.origin_ms[actuals.rows(run)] for run in runs])
+        values = np.concatenate([actuals.value[actuals.rows(run)] for run in runs])
+        key = np.concatenate([actuals.index[run] + np.arange(actuals.length[run]) for run in runs])
         if not regular:
             key = np.arange(len(values))
         order = np.argsort(key, kind="stable")

@@ -27,9 +27,7 @@ def make_scorer(actuals: Sequences, manifest: Manifest) -> Scorer:
 def scored_from_ms(manifest: Manifest, actuals: Sequences) -> int:
     """The end of what the model was trained and chosen on, or 0 where none of the actuals lies behind it."""
     end = int(manifest.training.get("validation_end_ms", 0))
-    rows = range(len(actuals.length))
-    newest = max(int(actuals.origin_ms[run, actuals.length[run] - 1]) for run in rows)
-    return end if newest > end else 0
+    return end if int(actuals.origin_ms.max()) > end else 0
 
 
 def replay_with_scores(recording: Recording, settings: Settings, out: Path | None) -> list[Score]:
@@ -38,7 +36,7 @@ def replay_with_scores(recording: Recording, settings: Settings, out: Path | Non
     served = settings.model_copy(
         update={"model": settings.model.model_copy(update={"context_length": manifest.context_length})}
     )
-    actuals = sequences(recording, served)
+    actuals = sequences([recording], served)
     start_ms = scored_from_ms(manifest, actuals)
     scorer = make_scorer(actuals, manifest)
     pipeline = Pipeline(settings, manifest, network)

@@ -22,7 +22,6 @@ class ScoredNetwork:
         self._network, self._on_gpu = network, on_gpu
         self._variables = list(named_weights(network).values())
         self.layout = Layout([tuple(variable.shape) for variable in self._variables])
-        self.levels = network.settings.quantiles
 
     def weights(self) -> np.ndarray:
         """The network's own weights, flat float32."""

@@ -9,7 +9,7 @@ import tensorflow as tf
 from forecaster.config import TrainingSettings
 from training.cluster import Cluster, PerDevice
 from training.course import Course
-from training.loss import pinball
+from training.loss import Loss
 from training.optimizer import AdamW, State
 from training.scored import ScoredNetwork
 
@@ -27,8 +27,8 @@ class Step:
     its sums of gradients, losses and weights, and what they come to is divided once.
     """
 
-    def __init__(self, network: ScoredNetwork, training: TrainingSettings, cluster: Cluster) -> None:
-        self._network, self._cluster = network, cluster
+    def __init__(self, network: ScoredNetwork, loss: Loss, training: TrainingSettings, cluster: Cluster) -> None:
+        self._network, self._loss, self._cluster = network, loss, cluster
         steps, memory = training.epochs * training.steps_per_epoch, 2 * training.steps_per_epoch
         self.optimizer = AdamW(training.learning_rate, steps, memory)
         self._steps_per_epoch = training.steps_per_epoch
@@ -64,7 +64,7 @@ class Step:
         with tf.GradientTape() as tape:
             tape.watch(weights)
             quantiles = self._network.forecasts(weights, noise, *inputs)
-            loss = tf.reduce_sum(pinball(target, quantiles, self._network.levels) * weight)
+            loss = tf.reduce_sum(self._loss(target, quantiles) * weight)
         return tf.concat([tape.gradient(loss, weights), [loss, tf.reduce_sum(weight)]], 0)
 
     def _move(self, state: State, sums: Tensor) -> tuple[State, Tensor]:

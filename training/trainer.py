@@ -14,6 +14,7 @@ from forecaster.manifest import Manifest
 from training.checkpoint import Checkpoint
 from training.cluster import Cluster, PerDevice, readable_faults
 from training.course import Course, Epoch
+from training.loss import Loss
 from training.scored import ScoredNetwork
 from training.step import Batch, Step
 
@@ -35,6 +36,7 @@ class Trainer:
     """
 
     network: ScoredNetwork
+    loss: Loss
     batches: Callable[[np.random.Generator], Iterator[Batch]]
     validation: Validation
     training: TrainingSettings
@@ -50,7 +52,7 @@ class Trainer:
         if self.cluster.devices > self.training.batch_size:
             size, devices = self.training.batch_size, self.cluster.devices
             raise ConfigError(f"training.batch_size: {size} windows cannot be shared by {devices} devices")
-        step = Step(self.network, self.training, self.cluster)
+        step = Step(self.network, self.loss, self.training, self.cluster)
         with readable_faults("training"):
             self.cluster.check_same(manifest.digest())
             course = self._begin(checkpoint, manifest)

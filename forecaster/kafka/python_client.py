@@ -16,8 +16,14 @@ from kafka.structs import MemberState
 from forecaster.config import Settings
 from forecaster.errors import ConfigError
 from forecaster.kafka.client import Lag
-from forecaster.kafka.python_connect import check_topics, connection_options, one_line, routed, unavailable
-from forecaster.kafka.python_headers import read_any_header
+from forecaster.kafka.python_connect import (
+    check_topics,
+    connection_options,
+    one_line,
+    prepare_library,
+    routed,
+    unavailable,
+)
 from forecaster.kafka.python_publisher import Publisher
 from forecaster.kafka.python_restore import Policy, Start, find_starts
 from forecaster.records import Headers, Message, RecordBatch
@@ -26,13 +32,6 @@ logger = logging.getLogger(__name__)
 
 FIRST_LOOKUP_MS = 1_000  # doubled up to the longest while the broker is away: poll must stay short
 LONGEST_LOOKUP_MS = 8_000
-CHATTER = {
-    "kafka": logging.WARNING,
-    "kafka.cluster": logging.CRITICAL,  # these repeat, some with a traceback, what kafka.net.manager says
-    "kafka.net.connection": logging.CRITICAL,
-    "kafka.net.selector": logging.ERROR,  # warns of every large batch that it decodes
-    "kafka.net.transport": logging.CRITICAL,
-}
 READING = {
     "enable_auto_commit": False,
     "isolation_level": "read_committed",
@@ -93,9 +92,7 @@ class KafkaPythonClient:
 
     def start(self) -> None:
         """Implement `Client.start`; joining the group goes on inside `poll`."""
-        for name, level in CHATTER.items():
-            logging.getLogger(name).setLevel(level)
-        read_any_header()
+        prepare_library()
         deadline = time.monotonic() + self._kafka.startup_timeout / 1_000
         check_topics(self._settings, self._options["client_id"], deadline)
         left_ms = max(1, int((deadline - time.monotonic()) * 1_000))

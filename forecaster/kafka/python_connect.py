@@ -1,5 +1,6 @@
 """Connections of kafka-python: security, addresses, and the topics that must exist at the start."""
 
+import logging
 import re
 import time
 from collections.abc import Sequence
@@ -13,17 +14,33 @@ from kafka.errors import (
     NoError,
     SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
 
 from forecaster.config import KafkaSettings, Settings, TopicSettings, format_duration
 from forecaster.errors import BrokerUnavailableError, ConfigError, RetryableError
+from forecaster.kafka.python_headers import read_any_header
 
 # A host name, IPv4 address or bracketed IPv6 address, and a port.
 SERVER = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):(\d{1,5})")
 MAX_PORT = 65_535
 RETRY_SECONDS = 0.2
 REFUSALS = (AuthorizationError, SaslAuthenticationFailedError)
+CHATTER = {
+    "kafka": logging.WARNING,
+    "kafka.cluster": logging.CRITICAL,  # these repeat, some with a traceback, what kafka.net.manager says
+    "kafka.net.connection": logging.CRITICAL,
+    "kafka.net.selector": logging.ERROR,  # warns of every large batch that it decodes
+    "kafka.net.transport": logging.CRITICAL,
+}
+
+
+def prepare_library() -> None:
+    """Make kafka-python quiet about what it repeats, and able to read any header; a second call changes nothing."""
+    for name, level in CHATTER.items():
+        logging.getLogger(name).setLevel(level)
+    read_any_header()
 
 
 def one_line(error: BaseException) -> str:
@@ -123,3 +140,17 @@ def _create(admin: Any, name: str, setting: str, topics: TopicSettings) -> None:
     if error not in (NoError, TopicAlreadyExistsError):  # another worker may have been faster
         why = answer["error_message"] or error.description
         raise ConfigError(f"{setting}: {name!r} is missing and cannot be created: {why}")
+
+
+def input_partitions(settings: Settings, client_id: str) -> list[int]:
+    """The partitions of the input topic; raises `ConfigError` without one, `KafkaError` without an answer."""
+    options = connection_options(settings.kafka, client_id)
+    name = settings.topics.input
+    with closing(KafkaAdminClient(**options, bootstrap_timeout_ms=settings.kafka.startup_timeout)) as admin:
+        (topic,) = admin.describe_topics([name])
+    error = for_code(topic["error_code"])
+    if error is UnknownTopicOrPartitionError:
+        raise ConfigError(f"topics.input = {name!r}: no such topic")
+    if error is not NoError:
+        raise error(name)
+    return sorted(partition["partition_index"] for partition in topic["partitions"])

@@ -48,8 +48,9 @@ def bundle(folder: Path, step_ms: int, *, bar: str | None = None, seasons: tuple
     """A bundle with drawn weights: what is tested here is the way of the ticks, not the forecasts' worth."""
     features = FeatureSettings.derive(seasons, context)
     shape = NetworkSettings(
-        inputs=len(features.input_names), units=(8,), horizon=horizon, quantiles=(0.1, 0.5, 0.9), dropout=0.0
-    )
+        inputs=len(features.input_names), recents=features.recents, units=(8,), horizon=horizon,
+        quantiles=(0.1, 0.5, 0.9), dropout=0.0,
+    )  # fmt: skip
     manifest = Manifest(
         name="drawn", version="", step_ms=step_ms, bar=bar, context_length=context, features=features,
         network=shape, training={},

@@ -1,0 +1,108 @@
+"""Recorded ticks as columns, in one piece or in parts, and what identifies them."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecaster.records import Float, Int
+
+ROW = np.dtype([("series", "<i8"), ("time_ms", "<i8"), ("value", "<f8")])
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """`n` ticks: `series` is the row in `names`, `time_ms` epoch milliseconds, `value` NaN where missing.
+
+    A part of a longer recording has names of its own. `partition` is the topic's where the ticks were
+    read from Kafka: event time goes on in each partition by itself.
+    """
+
+    names: list[str]
+    series: Int
+    time_ms: Int
+    value: Float
+    partition: int = 0
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def part(self, low: int, high: int) -> "Recording":
+        """Ticks `low` to `high` in the order of the recording."""
+        rows = slice(low, high)
+        return Recording(self.names, self.series[rows], self.time_ms[rows], self.value[rows], self.partition)
+
+    def ticks(self) -> Iterator[tuple[str, int, float]]:
+        """Every tick as (series, epoch milliseconds, value)."""
+        series = (self.names[n] for n in self.series.tolist())
+        return zip(series, self.time_ms.tolist(), self.value.tolist(), strict=True)
+
+    def fingerprint(self) -> str:
+        """sha256 over series, times and values of all ticks in order."""
+        fingerprint = Fingerprint()
+        fingerprint.add(self)
+        return fingerprint.hexdigest()
+
+
+def numbered(texts: Sequence[str]) -> tuple[list[str], Int]:
+    """The different texts in order of appearance, and the place of each text among them."""
+    place = {text: n for n, text in enumerate(dict.fromkeys(texts))}
+    return list(place), np.fromiter(map(place.__getitem__, texts), np.int64, len(texts))
+
+
+def join(parts: Iterable[Recording]) -> Recording:
+    """All ticks of `parts` in one recording; series of one name are one series, in order of appearance."""
+    number: dict[str, int] = {}
+    series, time_ms, value = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
+    for part in parts:
+        series.append(_renumber(part, number))
+        time_ms.append(part.time_ms)
+        value.append(part.value)
+    return Recording(list(number), np.concatenate(series), np.concatenate(time_ms), np.concatenate(value))
+
+
+class Fingerprint:
+    """sha256 over ticks as they pass by: where a recording is cut into parts makes no difference."""
+
+    def __init__(self) -> None:
+        self.ticks = 0
+        self._number: dict[str, int] = {}
+        self._digest = hashlib.sha256()
+
+    @property
+    def series(self) -> int:
+        """How many different series there were."""
+        return len(self._number)
+
+    def add(self, part: Recording) -> None:
+        """Take the ticks of `part`, which come after those of the parts before it."""
+        rows = np.zeros(len(part), ROW)
+        rows["series"] = _renumber(part, self._number)
+        rows["time_ms"] = part.time_ms
+        rows["value"] = np.where(np.isnan(part.value), np.nan, part.value)  # a NaN has many bit patterns
+        self._digest.update(rows.tobytes())
+        self.ticks += len(part)
+
+    def passing(self, parts: Iterable[Recording]) -> Iterator[Recording]:
+        """`parts` as they are, each added on its way."""
+        for part in parts:
+            self.add(part)
+            yield part
+
+    def hexdigest(self) -> str:
+        """The fingerprint of all ticks so far."""
+        digest = self._digest.copy()
+        digest.update("\0".join(self._number).encode())
+        return digest.hexdigest()
+
+
+def _renumber(part: Recording, number: dict[str, int]) -> Int:
+    """`part.series` as numbers of `number`, which grows by the names that are new, in order of appearance."""
+    rows = len(part)
+    first = np.full(len(part.names), rows)
+    first[part.series[::-1]] = np.arange(rows)[::-1]  # of equal series the last one written stays
+    numbers = np.zeros(len(part.names), np.int64)
+    for n in np.argsort(first)[: np.count_nonzero(first < rows)].tolist():
+        numbers[n] = number.setdefault(part.names[n], len(number))
+    return numbers[part.series]

@@ -1,0 +1,41 @@
+"""Series that nothing can be learnt from: they end a training with one line, or are left out of it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from forecaster.errors import ConfigError
+from training.data import Sequences
+
+
+def without_bad(data: Sequences, horizon: int, source: str, *, skip: bool) -> tuple[Sequences, dict[str, str]]:
+    """`data` without the series that are constant, too short or all missing, and why each was left out.
+
+    Raises `ConfigError` for the first of them unless `skip` is set, and where no series is left. `source`
+    says where the data came from.
+    """
+    faults = {name: fault for name, runs in data.by_series().items() if (fault := _fault(data, runs, horizon))}
+    for name, fault in faults.items() if not skip else []:
+        raise ConfigError(f"{source}: series {name!r}: {fault}; --on-bad-series skip leaves such series out")
+    keep = np.array([name not in faults for name in data.names])
+    if not keep.any():
+        name, fault = next(iter(faults.items()))
+        raise ConfigError(f"{source}: no series can be learnt from; {name!r}: {fault}")
+    runs = np.flatnonzero(keep)
+    names = [data.names[run] for run in runs.tolist()]
+    return replace(data, names=names, first=data.first[runs], length=data.length[runs], index=data.index[runs]), faults
+
+
+def _fault(data: Sequences, runs: list[int], horizon: int) -> str | None:
+    """What is wrong with the series that has `runs`."""
+    values = np.concatenate([data.value[data.rows(run)] for run in runs])
+    known = values[~np.isnan(values)]
+    begin = datetime.fromtimestamp(int(data.origin_ms[data.first[runs[0]]]) / 1000, UTC).isoformat(timespec="seconds")
+    if not len(known):
+        return f"all of its {len(values)} observations from {begin} on are missing"
+    if max(int(data.length[run]) for run in runs) <= horizon:
+        return f"too short: {len(values)} observations from {begin} on, none a horizon of {horizon} before another"
+    if (known == known[0]).all():
+        return f"constant: each of its {len(known)} values from {begin} on is {known[0]:g}"
+    return None

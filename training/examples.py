@@ -1,0 +1,125 @@
+"""What the network is fitted to: windows of inputs with scaled targets."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from forecaster.features import Features
+from forecaster.records import Float, Int
+from training.table import FeatureTable
+
+FAR = 1e3  # in units of the scale
+
+
+@dataclass(frozen=True, slots=True)
+class BatchShape:
+    """`windows` of `length` rounds, in each of which `scored` rounds count, none of the first `unscored`.
+
+    `cold` of the windows begin from an empty feature state, as a series never seen does: all their rounds count.
+    """
+
+    windows: int
+    length: int
+    unscored: int
+    scored: int
+    cold: int = 0
+
+
+class Batch(NamedTuple):
+    """`inputs` `[windows, length, …]` and the `scored` rounds `[windows, scored]`, with what belongs to these.
+
+    `recent` is `[windows, scored, horizon, recents]`; `target` and `weight` are `[windows, scored, horizon]`.
+    """
+
+    inputs: np.ndarray
+    scored: np.ndarray
+    recent: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+
+
+class Examples:
+    """Windows that lie before `end_ms`. A target counts where it lies there too and the series has a value."""
+
+    def __init__(self, table: FeatureTable, horizon: int, end_ms: int) -> None:
+        self.table, self.horizon = table, horizon
+        self.rounds = table.data.before(end_ms)
+
+    def targets(self, row: Int) -> tuple[np.ndarray, np.ndarray]:
+        """Scaled targets `[n, horizon]` of the origins at `row` `[n]`, 0 where there is none, and weights."""
+        scaled = (self._ahead(row) - self.table.baseline(row, self.horizon)) / self.table.scale[row][:, None]
+        return _weighted(scaled, self.table.seen[row] > 0)
+
+    def _ahead(self, row: Int) -> Float:
+        """The transformed values of the next `horizon` rows of the run, NaN where they are missing or too late."""
+        data = self.table.data
+        run = np.searchsorted(data.first, row, "right") - 1
+        last = (data.first[run] + self.rounds[run] - 1)[:, None]
+        ahead = row[:, None] + np.arange(1, self.horizon + 1)
+        values = self.table.settings.transformed(data.value[np.minimum(ahead, np.maximum(last, 0))])
+        return np.where(ahead <= last, values, np.nan)
+
+    def batches(self, shape: BatchShape, random: np.random.Generator) -> Iterator[Batch]:
+        """Endless batches of windows that start anywhere in the training part.
+
+        Runs come in proportion to their length. The scored rounds of a window are drawn from behind
+        its first `unscored`, over which the empty state fills: neighbours teach much the same. A run
+        that is shorter than a window is padded on the right, which no scored round sees.
+        """
+        length = int(min(shape.length, self.rounds.max()))
+        share = self.rounds / self.rounds.sum()
+        while True:
+            run = random.choice(len(share), shape.windows, p=share)
+            rounds = self.rounds[run]
+            begin = random.integers(0, np.maximum(rounds - length, 0) + 1)
+            inside = np.minimum(rounds, length)
+            low = np.minimum(shape.unscored, inside // 2)
+            low[: shape.cold] = 0
+            scored = random.integers(low[:, None], inside[:, None], (shape.windows, shape.scored))
+            row = self.table.data.first[run] + begin
+            last = self.table.data.first[run] + rounds - 1
+            window = np.minimum(row[:, None] + np.arange(length), last[:, None])
+            parts = [self._warm(window[shape.cold :], scored[shape.cold :])]
+            if shape.cold:
+                parts.insert(0, self._cold(window[: shape.cold], scored[: shape.cold]))
+            yield Batch(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def _warm(self, window: Int, scored: Int) -> Batch:
+        """Rows `window` `[windows, length]` with the features they have in the whole run."""
+        row = np.take_along_axis(window, scored, 1).ravel()
+        target, weight = self.targets(row)
+        recent = self.table.recents(row, self.horizon)
+        return _batch(self.table.inputs[window], scored, recent, target, weight)
+
+    def _cold(self, window: Int, scored: Int) -> Batch:
+        """The same rows as if nothing had been before them."""
+        table, data = self.table, self.table.data
+        state, count = Features(table.settings), len(window)
+        state.grow(count)
+        run = np.searchsorted(data.first, window[:, 0], "right") - 1
+        index = data.index[run] + window[:, 0] - data.first[run]
+        values = data.value[window]
+        values[:, 1:][window[:, 1:] == window[:, :-1]] = np.nan  # padding
+        step = state.advance(np.arange(count), index, values)
+        place = np.repeat(np.arange(count), scored.shape[1]), scored.ravel()
+        scale = step.safe_scale()[place]
+        scaled = (self._ahead(window[place]) - step.baseline(*place, self.horizon)) / scale[:, None]
+        target, weight = _weighted(scaled, step.seen[place] > 0)
+        return _batch(step.inputs(), scored, step.recent(*place, self.horizon), target, weight)
+
+
+def _weighted(scaled: Float, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and weights; a scale that has seen next to nothing makes numbers that say no more than "far"."""
+    scaled = np.clip(scaled, -FAR, FAR)
+    known = ~np.isnan(scaled) & usable[:, None]
+    return np.where(known, scaled, 0.0).astype(np.float32), known.astype(np.float32)
+
+
+def _batch(inputs: np.ndarray, scored: Int, recent: np.ndarray, target: np.ndarray, weight: np.ndarray) -> Batch:
+    return Batch(
+        inputs,
+        scored.astype(np.int32),
+        *(array.reshape(*scored.shape, *array.shape[1:]) for array in (recent, target, weight)),
+    )

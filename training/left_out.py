@@ -1,0 +1,41 @@
+"""The ticks that event time leaves out of the training data, and the first of each kind."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from forecaster.event_time import DUPLICATE, LATE
+from forecaster.recording import Recording
+from forecaster.records import Int
+
+CAUSES = {
+    LATE: ("late", "behind a newer step of their series"),
+    DUPLICATE: ("duplicate", "their step has a tick already, the first wins"),
+}
+
+
+class LeftOut:
+    """Counts ticks by outcome as the parts of a recording pass through event time."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(CAUSES, 0)
+        self._first: dict[int, tuple[str, int]] = {}  # series and time of the first tick of each cause
+
+    def add(self, part: Recording, outcome: Int) -> None:
+        """Take the ticks of `part` and the outcome of each."""
+        for cause in CAUSES:
+            rows = np.flatnonzero(outcome == cause)
+            self.counts[cause] += len(rows)
+            if len(rows) and cause not in self._first:
+                self._first[cause] = part.names[part.series[rows[0]]], int(part.time_ms[rows[0]])
+
+    def lines(self) -> list[str]:
+        """One for each cause that left ticks out."""
+        return [self._line(cause) for cause in self._first]
+
+    def _line(self, cause: int) -> str:
+        name, why = CAUSES[cause]
+        series, time_ms = self._first[cause]
+        when = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+        ticks = "1 tick" if self.counts[cause] == 1 else f"{self.counts[cause]} ticks"
+        return f"{name}: {ticks} left out ({why}), the first of series {series!r} at {when}"

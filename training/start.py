@@ -1,0 +1,38 @@
+"""Where training starts: at the baseline, with the intervals that its own errors have had."""
+
+import numpy as np
+
+from forecaster.network import Network
+from training.data import spread
+from training.examples import Examples
+
+ORIGINS = 4_096
+NARROWEST = 1e-2  # between two quantiles, in units of the scale
+
+
+def start_from_residuals(network: Network, examples: Examples) -> None:
+    """Forecast the baseline, with the quantiles of its errors over the training part, at every input.
+
+    What is then learnt is what the inputs tell. From a random start the first third of the training
+    goes into the width of the intervals, while the point already fits itself to noise.
+    """
+    settings = network.settings
+    errors = _errors(examples)
+    wanted = np.stack([np.nanquantile(errors, level, axis=0) for level in settings.quantiles], axis=-1)
+    apart = np.maximum(np.diff(wanted, axis=-1), NARROWEST)
+    middle = settings.quantiles.index(0.5)
+    bias = np.insert(np.log(np.expm1(apart)), middle, 0.0, axis=-1)  # softplus gives `apart` back
+    network.output_layer.kernel.assign(np.zeros(network.output_layer.kernel.shape, np.float32))
+    network.output_layer.bias.assign(bias.ravel().astype(np.float32))
+
+
+def _errors(examples: Examples) -> np.ndarray:
+    """Scaled errors of the baseline `[n, horizon]` at origins spread over the training part, NaN where not known.
+
+    A step that no origin has an actual for has the errors of the last step that has one.
+    """
+    target, weight = examples.targets(spread(examples.table.data.first, examples.rounds, ORIGINS))
+    errors = np.where(weight > 0, target, np.nan)
+    known = weight.max(axis=0) > 0
+    latest = np.maximum.accumulate(np.where(known, np.arange(len(known)), 0))
+    return errors[:, latest]

@@ -1,0 +1,99 @@
+"""The features of every row, from an empty state at each run's begin, as the daemon would have had them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecaster.features import CLIP, Features, FeatureSettings, FeatureStep, latest_visit
+from forecaster.records import Float, Int
+from training.data import Scratch, Sequences
+
+RUNS, CELLS = 1_024, 1 << 16  # of one tile
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureTable:
+    """Columns beside the rows of `data`: `inputs` `[rows, inputs]`, first level, scale, values seen so far.
+
+    `profile` `[seasons, rows]` and `recent` `[seasons, rates, rows]` are those of each row's phase.
+    """
+
+    data: Sequences
+    settings: FeatureSettings
+    inputs: np.ndarray
+    level: Float
+    scale: Float
+    seen: Int
+    profile: Float
+    recent: np.ndarray
+
+    def baseline(self, row: Int, horizon: int) -> Float:
+        """Level plus profiles of the next `horizon` steps, `[n, horizon]`, as known at each `row` `[n]`."""
+        total = np.repeat(self.level[row][:, None], horizon, axis=1)
+        for profile, (latest, visited) in zip(self.profile, self._latest(row, horizon), strict=True):
+            total += np.where(visited, profile[latest], 0.0)
+        return total
+
+    def recents(self, row: Int, horizon: int) -> np.ndarray:
+        """Recent profiles less theirs at the next `horizon` steps: float32 `[n, horizon, recents]`, scaled."""
+        rates = len(self.settings.recent_rates)
+        found = np.zeros((len(row), horizon, self.settings.recents))
+        for number, (latest, visited) in enumerate(self._latest(row, horizon)):
+            columns = slice(number * rates, (number + 1) * rates)
+            found[..., columns] = np.where(visited[..., None], np.moveaxis(self.recent[number][:, latest], 0, -1), 0.0)
+        return np.clip(found / self.scale[row][:, None, None], -CLIP, CLIP).astype(np.float32)
+
+    def _latest(self, row: Int, horizon: int) -> Iterator[tuple[Int, np.ndarray]]:
+        """By season: the row of the latest visit of each step's phase, and whether there was one in the run."""
+        data, ahead = self.data, np.arange(1, horizon + 1)
+        first = data.first[np.searchsorted(data.first, row, "right") - 1][:, None]
+        for season in self.settings.seasons:
+            latest = latest_visit(row, ahead, season)
+            yield np.maximum(latest, first), latest >= first
+
+
+def feature_table(data: Sequences, settings: FeatureSettings, scratch: Scratch | None = None) -> FeatureTable:
+    """Send every run through the feature recurrences of serving, in tiles of bounded size."""
+    make, rows = (scratch or Scratch()).zeros, len(data.value)
+    seasons, rates = len(settings.seasons), len(settings.recent_rates)
+    table = FeatureTable(
+        data, settings,
+        inputs=make((rows, len(settings.input_names)), np.float32),
+        level=make((rows,), np.float64),
+        scale=make((rows,), np.float64),
+        seen=make((rows,), np.int64),
+        profile=make((seasons, rows), np.float64),
+        recent=make((seasons, rates, rows), np.float32),
+    )  # fmt: skip
+    longest_first = np.argsort(-data.length, kind="stable")
+    for low in range(0, len(longest_first), RUNS):
+        _follow(table, longest_first[low : low + RUNS])
+    return table
+
+
+def _follow(table: FeatureTable, runs: Int) -> None:
+    """Fill the rows of `runs`, the longest first."""
+    data, state = table.data, Features(table.settings)
+    state.grow(len(runs))
+    done = 0
+    while len(runs := runs[data.length[runs] > done]):
+        rounds = np.arange(max(1, CELLS // len(runs)))
+        rounds = rounds[: int(data.length[runs[0]]) - done]
+        inside = done + rounds < data.length[runs][:, None]
+        row = np.where(inside, data.first[runs][:, None] + done + rounds, 0)
+        values = np.where(inside, data.value[row], np.nan)
+        step = state.advance(np.arange(len(runs)), data.index[runs] + done, values)
+        _store(table, row[inside], step, inside)
+        step.commit()
+        done += len(rounds)
+
+
+def _store(table: FeatureTable, row: Int, step: FeatureStep, inside: np.ndarray) -> None:
+    table.inputs[row] = step.inputs()[inside]
+    table.level[row] = step.level[0][inside]
+    table.scale[row] = step.safe_scale()[inside]
+    table.seen[row] = step.seen[inside]
+    for number, path in enumerate(step.profiles):
+        table.profile[number, row] = path.after[inside]
+        table.recent[number][:, row] = path.recent_after[:, inside]

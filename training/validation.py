@@ -1,0 +1,95 @@
+"""How good the network is on the validation part, its hidden state carried as in serving.
+
+Losses are in units of each series' mean absolute change of a step in the training part, so that they
+can be compared between models whose features scale the series differently.
+"""
+
+import numpy as np
+
+from forecaster.engine import ROUNDS_LADDER, SERIES_LADDER, Engine
+from forecaster.errors import ConfigError
+from forecaster.network import Network
+from forecaster.records import Float, Int
+from training.data import Split, spread
+from training.examples import Examples
+from training.metrics import naive_scale
+from training.table import FeatureTable
+
+MOST_ORIGINS, MOST_NUMBERS = 8_192, 4_000_000  # scored: neighbours tell much the same
+LARGEST = 1e3  # weight of an origin, where its series hardly moved before
+WARM = 2  # contexts before the first origin over which the hidden state fills
+NOTHING = "training.validation_fraction: leaves no value to validate on: give more data"
+
+
+class Validation:
+    """Pinball loss over origins spread evenly over the validation part of all series.
+
+    `baseline_loss` is that of the network as it is given: level and profile, with the intervals of their errors.
+    """
+
+    def __init__(self, table: FeatureTable, network: Network, split: Split, context_length: int) -> None:
+        settings = network.settings
+        self._levels = np.array(settings.quantiles, np.float32)
+        self._engine, self._table = Engine(network), table
+        self._engine.grow(SERIES_LADDER[-2])
+        most = min(MOST_ORIGINS, max(1, MOST_NUMBERS // (settings.horizon * len(settings.quantiles))))
+        begin, end = (table.data.before(time_ms) for time_ms in (split.train_end_ms, split.validation_end_ms))
+        if not (end > begin).any():
+            raise ConfigError(NOTHING)
+        row = spread(table.data.first + begin, end - begin, most)
+        self._begin = np.maximum(begin - WARM * context_length, 0)
+        self._row = row[table.seen[row] > 0]
+        self._target, known = Examples(table, settings.horizon, split.validation_end_ms).targets(self._row)
+        run = np.searchsorted(table.data.first, self._row, "right") - 1
+        unit = table.scale[self._row] / np.maximum(mean_changes(table, begin)[run], table.scale[self._row] / LARGEST)
+        self._weight, self._unit = known, unit[:, None]
+        if not self._weight.any():
+            raise ConfigError(NOTHING)
+        self._recent = table.recents(self._row, settings.horizon)
+        self.baseline_loss = self.loss()
+
+    def loss(self) -> float:
+        """The mean pinball loss of the network as it is."""
+        hidden = self._hidden()
+        return self._pinball(self._engine.head(hidden, self._table.inputs[self._row], self._recent))
+
+    def _hidden(self) -> np.ndarray:
+        """The last layer's output at every scored row `[n, units]`."""
+        data = self._table.data
+        run = np.searchsorted(data.first, self._row, "right") - 1
+        found = np.zeros((len(self._row), self._engine.network.settings.units[-1]), np.float32)
+        runs = np.unique(run)
+        for low in range(0, len(runs), SERIES_LADDER[-2]):
+            self._carry(runs[low : low + SERIES_LADDER[-2]], run, found)
+        return found
+
+    def _carry(self, runs: Int, of_row: Int, found: np.ndarray) -> None:
+        """Fill `found` for the scored rows of `runs`, from a few contexts before the first of them on."""
+        data, engine, size = self._table.data, self._engine, ROUNDS_LADDER[-2]
+        mine = np.flatnonzero(np.isin(of_row, runs))
+        slot, row = np.searchsorted(runs, of_row[mine]), self._row[mine]
+        begin = data.first[runs] + self._begin[runs]
+        last = np.zeros(len(runs), np.int64)
+        np.maximum.at(last, slot, row)
+        engine.forget(np.arange(len(runs)))
+        for done in range(0, int((last - begin).max()) + 1, size):
+            window = begin[:, None] + done + np.arange(size)
+            valid = window <= last[:, None]
+            hidden = engine.advance(np.arange(len(runs)), self._table.inputs[np.where(valid, window, 0)], valid)
+            place = row - begin[slot] - done
+            here = (place >= 0) & (place < size)
+            found[mine[here]] = hidden[slot[here], place[here]]
+
+    def _pinball(self, quantiles: np.ndarray) -> float:
+        error = self._target[..., None] - quantiles
+        losses = np.maximum(self._levels * error, (self._levels - 1) * error).mean(axis=-1)
+        return float((losses * self._unit * self._weight).sum() / self._weight.sum())
+
+
+def mean_changes(table: FeatureTable, rounds: Int) -> Float:
+    """Mean absolute change of a step over the first `rounds` of each run `[runs]`: over all runs where one has none."""
+    found = []
+    for first, count in zip(table.data.first.tolist(), rounds.tolist(), strict=True):
+        found.append(naive_scale(table.settings.transformed(table.data.value[first : first + count]), 1))
+    changes = np.array(found)
+    return np.where(np.isfinite(changes), changes, np.nanmedian(changes) if np.isfinite(changes).any() else np.inf)
