@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 ARGS ?=
 
-.PHONY: demo test lint bench bench-training bench-accuracy bench-accuracy-quick lock clean help
+.PHONY: demo test lint bench bench-training bench-accuracy bench-accuracy-quick bench-streams lock clean help
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -32,6 +32,10 @@ bench-accuracy: $(VENV)/.project ## accuracy on ETTh1 and ETTm1 (ETT=folder); fi
 
 bench-accuracy-quick: $(VENV)/.project ## the same at horizon 96 with one seed
 	$(BIN)/python -m benchmarks.accuracy --folder $(ETT) --quick $(ARGS)
+
+DATA ?= ../shared/data
+bench-streams: $(VENV)/.project ## accuracy on sensors and prices beside the best of all baselines (DATA=folder)
+	$(BIN)/python -m benchmarks.streams --folder $(DATA) $(ARGS)
 
 $(VENV)/.locked: requirements/dev.txt
 	@test -n "$(PYTHON)" || { echo "make: found no Python 3.11, 3.12 or 3.13; name one with PYTHON=..." >&2; exit 1; }

@@ -143,6 +143,7 @@ def settings_toml(manifest: Manifest) -> str:
             "quantiles": network.quantiles,
             "context_length": manifest.context_length,
             "seasons": [format_duration(n * (step_ms or 1)) for n in manifest.features.seasons],
+            "transform": manifest.features.transform,
             "units": network.units,
             "dropout": network.dropout,
         },
