@@ -4,11 +4,13 @@ Rows of one run stand together, in time order, and runs of one series beside eac
 fit into memory is kept in scratch files, which vanish with the process.
 """
 
+import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from forecaster.records import Float, Int
 from forecaster.windows import Block, Windows
 from training.left_out import LeftOut
 
-IN_MEMORY = 256 << 20  # bytes of one array from which on it is a file
+IN_MEMORY = 64 << 20  # bytes of one array from which on it is a file
 COUNTED = 1 << 20  # rows by which time is cut
 ROW = np.dtype([("slot", "i8"), ("index", "i8"), ("value", "f8"), ("fresh", "?")])
 
@@ -28,19 +30,62 @@ class Scratch:
     """Room for large arrays: memory, or unnamed files in `folder` (the system's own folder for such if None)."""
 
     def __init__(self, folder: Path | None = None, in_memory: int = IN_MEMORY) -> None:
-        self._folder, self._in_memory = folder, in_memory
+        self._folder, self.in_memory = folder, in_memory
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array of `shape` that holds nothing but 0; raises `ConfigError` where the disk has no room."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if size <= self._in_memory:
+        if size <= self.in_memory:
             return np.zeros(shape, dtype)
+        with self._readable_faults(), self.file() as file:
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is told now, not by a signal later
+            return np.memmap(file, dtype, "r+", shape=shape)
+
+    def file(self) -> IO[bytes]:
+        """A file without a name, which is gone when it is closed."""
+        with self._readable_faults():
+            return tempfile.TemporaryFile(dir=self._folder)
+
+    @contextmanager
+    def _readable_faults(self) -> Iterator[None]:
         try:
-            with tempfile.TemporaryFile(dir=self._folder) as file:
-                file.truncate(size)
-                return np.memmap(file, dtype, "r+", shape=shape)
+            yield
         except OSError as error:
             raise ConfigError(f"{self._folder or tempfile.gettempdir()}: no scratch file: {error.strerror}") from error
+
+
+class Spool:
+    """Blocks of rows of one kind, in the order they came: in memory while they are few, then in a scratch file."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch, self._blocks, self._lengths = scratch, list[np.ndarray](), list[int]()
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def append(self, rows: np.ndarray) -> None:
+        """Take `rows` as the next block."""
+        self._blocks.append(rows)
+        if sum(block.nbytes for block in self._blocks) > self._scratch.in_memory:
+            self._file = self._file or self._scratch.file()
+            for block in self._blocks:
+                block.tofile(self._file)
+                self._lengths.append(len(block))
+            self._blocks.clear()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        if self._file is not None:
+            self._file.flush()
+            low = 0
+            for length in self._lengths:
+                yield np.memmap(self._file, ROW, "r", low * ROW.itemsize, length) if length else np.zeros(0, ROW)
+                low += length
+        yield from self._blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,33 +138,32 @@ def sequences(
     """
     scratch, left_out = scratch or Scratch(), left_out or LeftOut()
     windows = Windows(settings.stream, settings.model.context_length)
-    spooled: list[np.ndarray] = []
-    for part in parts:
-        names = [part.names[n] for n in part.series.tolist()]
-        outcome, block = windows.admit(np.full(len(part), part.partition), names, part.time_ms, part.value)
-        left_out.add(part, outcome)
-        spooled.append(_spool(block, scratch))
-    count = sum(map(len, spooled))
-    if not count:
-        raise ConfigError("the input completes no observation")
-    return _ordered(spooled, count, windows, scratch)
+    with Spool(scratch) as spool:
+        for part in parts:
+            names = [part.names[n] for n in part.series.tolist()]
+            outcome, block = windows.admit(np.full(len(part), part.partition), names, part.time_ms, part.value)
+            left_out.add(part, outcome)
+            spool.append(_rows(block))
+        return _ordered(spool, windows, scratch)
 
 
-def _spool(block: Block, scratch: Scratch) -> np.ndarray:
-    rows = scratch.zeros((len(block),), ROW)
+def _rows(block: Block) -> np.ndarray:
+    rows = np.zeros(len(block), ROW)
     for name in ROW.names or ():
         rows[name] = getattr(block, name)
     return rows
 
 
-def _ordered(spooled: list[np.ndarray], count: int, windows: Windows, scratch: Scratch) -> Sequences:
+def _ordered(spool: Spool, windows: Windows, scratch: Scratch) -> Sequences:
     """Rows by series: the place of each is known once all of them have been counted."""
     series = len(windows.slots.names)
-    total = sum(np.bincount(rows["slot"], minlength=series) for rows in spooled)
+    total = sum((np.bincount(rows["slot"], minlength=series) for rows in spool), np.zeros(series, np.int64))
+    if not (count := int(total.sum())):
+        raise ConfigError("the input completes no observation")
     place = np.concatenate([[0], np.cumsum(total)[:-1]])
     value, origin_ms = scratch.zeros((count,), np.float64), scratch.zeros((count,), np.int64)
     starts = [np.zeros((3, 0), np.int64)]
-    for rows in spooled:
+    for rows in spool:
         slot = rows["slot"]  # ascends: a block has the rows of one series together
         row = place[slot] + np.arange(len(rows)) - np.searchsorted(slot, slot)
         value[row], origin_ms[row] = rows["value"], windows.grid.origin_ms(rows["index"])
