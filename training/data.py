@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Spool:
         self._scratch, self._blocks, self._lengths = scratch, list[np.ndarray](), list[int]()
         self._file: IO[bytes] | None = None
 
-    def __enter__(self) -> "Spool":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
