@@ -13,7 +13,10 @@ COLUMNS = 4  # of the history: training loss, validation loss, observations trai
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What is known after an epoch: mean losses in units of the series' scale, rates, and what is left at most."""
+    """What is known after an epoch: mean losses, rates, and what is left at most.
+
+    The training loss is in units of each series' scale, the others in those of the validation.
+    """
 
     epoch: int
     epochs: int

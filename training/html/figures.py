@@ -64,7 +64,7 @@ def loss_curves(training: dict[str, Any]) -> Any:
     traces.append(
         go.Scatter(x=[training["epoch"]], y=[training["validation_loss"]], name="kept", mode="markers", marker=best)
     )
-    return figure(traces, "epoch", "pinball loss, in units of the scale").update_xaxes(dtick=max(1, len(epochs) // 10))
+    return figure(traces, "epoch", "pinball loss").update_xaxes(dtick=max(1, len(epochs) // 10))
 
 
 def error_by_step(scores: dict[str, Any]) -> Any:

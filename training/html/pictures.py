@@ -75,7 +75,8 @@ def learning(manifest: Manifest, charts: Charts) -> Markup:
     """The loss curves."""
     if not manifest.training.get("history"):
         return paragraph("The bundle does not hold the losses of its epochs: it was trained before they were kept.")
-    text = "Pinball loss by epoch; the kept epoch is the best on the validation data."
+    text = "Pinball loss by epoch, each in its own units (training: of the scale; validation: of a mean change); "
+    text += "the kept epoch is the best on the validation data."
     return charts.place(figures.loss_curves(manifest.training), text)
 
 
