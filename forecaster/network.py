@@ -41,6 +41,11 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         self.skip = keras.layers.Dense(outputs, use_bias=False, kernel_initializer="zeros", name="skip")
         self.build((None, None, settings.inputs))
 
+    @property
+    def parts(self) -> list[Any]:
+        """The layers that have weights."""
+        return [*self.recurrent, self.output_layer, self.skip]
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002  # Keras' signature
         """Make all weights; `input_shape` is `(None, None, inputs)`."""
         below = self.settings.inputs
@@ -79,13 +84,18 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         levels = self.settings.quantiles
         flat = self.output_layer(hidden) + self.skip(inputs)
         free = ops.reshape(flat, (*ops.shape(flat)[:-1], self.settings.horizon, len(levels)))
-        middle = levels.index(0.5)
-        columns = [free[..., middle]]
-        for level in range(middle + 1, len(levels)):
-            columns.append(columns[-1] + ops.softplus(free[..., level]))
-        for level in reversed(range(middle)):
-            columns.insert(0, columns[0] - ops.softplus(free[..., level]))
-        return ops.stack(columns, axis=-1)
+        return ordered_quantiles(free, levels)
+
+
+def ordered_quantiles(free: Tensor, levels: tuple[float, ...]) -> Tensor:
+    """Quantiles that ascend along the last axis, from as many `free` outputs: the middle one is as it is."""
+    middle = levels.index(0.5)
+    columns = [free[..., middle]]
+    for level in range(middle + 1, len(levels)):
+        columns.append(columns[-1] + ops.softplus(free[..., level]))
+    for level in reversed(range(middle)):
+        columns.insert(0, columns[0] - ops.softplus(free[..., level]))
+    return ops.stack(columns, axis=-1)
 
 
 def _scan_gru(cell: Any, inputs: Tensor, valid: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 import numpy as np
 
 from forecaster.bundle import named_weights
-from forecaster.network import Network
+from forecaster.networks import AnyNetwork
 
 
 class RunningAverage:
     """Follows the weights of `network` step by step; `decay` is kept of the mean at each."""
 
-    def __init__(self, network: Network, decay: float) -> None:
+    def __init__(self, network: AnyNetwork, decay: float) -> None:
         self._weights, self._decay, self._steps = named_weights(network), decay, 0
         self._mean = self._read()
 

@@ -1,7 +1,7 @@
 """Fit the network: pinball loss on scaled residuals, AdamW on a one-cycle schedule, early stopping."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -11,15 +11,24 @@ import numpy as np
 from keras import ops
 
 from forecaster.bundle import named_weights
-from forecaster.config import Settings
+from forecaster.config import ModelSettings, Settings
 from forecaster.engine import ROUNDS_LADDER, SERIES_LADDER, Engine
 from forecaster.errors import ConfigError
-from forecaster.features import FeatureSettings
+from forecaster.features import FeatureSettings, FeatureStep
 from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.network import Network
+from forecaster.networks import AnyNetwork, make_network
 from forecaster.recording import Recording
+from forecaster.segment_network import SegmentNetwork
 from training.average import RunningAverage
 from training.data import BatchShape, Examples, Sequences, Split, origins_between, sequences, split_by_time
+from training.segment_examples import (
+    WINDOWS,
+    SegmentExamples,
+    SegmentValidation,
+    default_segment_length,
+    with_last_value,
+)
 
 SCORED = 24  # rounds of a training window that count
 UNSCORED = 0.4  # of a training window: the rounds over which the empty hidden state fills
@@ -65,7 +74,7 @@ class ScoredNetwork(keras.Model):  # type: ignore[misc]
         return self._network.head(ops.take_along_axis(hidden, at, 1), ops.take_along_axis(inputs, at, 1))
 
 
-def train(recording: Recording, settings: Settings, report: Callable[[Progress], None]) -> tuple[Manifest, Network]:
+def train(recording: Recording, settings: Settings, report: Callable[[Progress], None]) -> tuple[Manifest, AnyNetwork]:
     """Fit a network to the training part, keep the weights that are best on the validation part.
 
     Raises `ConfigError` where the recording is too short for the configured window and split.
@@ -77,18 +86,8 @@ def train(recording: Recording, settings: Settings, report: Callable[[Progress],
     step = data.features(features)
     examples = Examples(data, step, model.horizon, split.train_end_ms)
     _check_length(examples, settings)
-    network = Network(
-        NetworkSettings(
-            inputs=len(features.input_names),
-            units=model.units,
-            horizon=model.horizon,
-            quantiles=model.quantiles,
-            dropout=model.dropout,
-        ),
-        training.seed,
-    )
-    validate = _Validation(data, step, network, split)
-    best = _fit(network, examples, validate, settings, report)
+    network = make_network(_network_settings(model, features), training.seed)
+    best = _fit(network, _material(network, data, step, split, examples, settings), settings, report)
     manifest = Manifest(
         name=model.name,
         version="",
@@ -113,6 +112,41 @@ def train(recording: Recording, settings: Settings, report: Callable[[Progress],
     return manifest, network
 
 
+def _network_settings(model: ModelSettings, features: FeatureSettings) -> NetworkSettings:
+    of_segments = model.network == "segment"
+    return NetworkSettings(
+        kind=model.network,
+        inputs=model.context_length if of_segments else len(features.input_names),
+        segment_length=(model.segment_length or default_segment_length(model)) if of_segments else None,
+        units=model.units,
+        horizon=model.horizon,
+        quantiles=model.quantiles,
+        dropout=model.dropout,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What is fitted, its endless batches (inputs, targets, weights), and what says how good it is by now."""
+
+    fitted: Any
+    batches: Iterator[tuple[Any, np.ndarray, np.ndarray]]
+    validate: "_Validation | SegmentValidation"
+
+
+def _material(
+    network: AnyNetwork, data: Sequences, step: FeatureStep, split: Split, examples: Examples, settings: Settings
+) -> _Material:
+    training, length = settings.training, settings.model.context_length
+    random = np.random.default_rng(training.seed)
+    if isinstance(network, SegmentNetwork):
+        windows = SegmentExamples(data, step, length, examples).batches(WINDOWS * training.batch_size, random)
+        return _Material(network, windows, SegmentValidation(data, step, network, split))
+    shape = BatchShape(training.batch_size, length, round(UNSCORED * length), SCORED)
+    batches = (((batch.inputs, batch.scored), batch.target, batch.weight) for batch in examples.batches(shape, random))
+    return _Material(ScoredNetwork(network), batches, _Validation(data, step, network, split))
+
+
 def _feature_settings(data: Sequences, settings: Settings, split: Split) -> FeatureSettings:
     """Defaults for the configured seasons, and how large a series' scale is beside its values."""
     step_ms = settings.stream.step
@@ -123,6 +157,8 @@ def _feature_settings(data: Sequences, settings: Settings, split: Split) -> Feat
         raise ConfigError("model.seasons: every season must be a multiple of stream.step, of two steps at least")
     steps = tuple(season // (step_ms or 1) for season in seasons)
     features = FeatureSettings.derive(steps, settings.model.context_length)
+    if settings.model.network == "segment":
+        features = with_last_value(features)
     step = data.features(features)
     last = np.maximum((data.origin_ms < split.train_end_ms).sum(axis=1) - 1, 0)
     run = np.arange(len(last))
@@ -139,31 +175,21 @@ def _check_length(examples: Examples, settings: Settings) -> None:
         )
 
 
-def _fit(
-    network: Network,
-    examples: Examples,
-    validate: "_Validation",
-    settings: Settings,
-    report: Callable[[Progress], None],
-) -> Progress:
-    training = settings.training
+def _fit(network: AnyNetwork, material: _Material, settings: Settings, report: Callable[[Progress], None]) -> Progress:
+    training, fitted, validate = settings.training, material.fitted, material.validate
     steps = training.epochs * training.steps_per_epoch
-    scored = ScoredNetwork(network)
-    scored.compile(
+    fitted.compile(
         optimizer=keras.optimizers.AdamW(_one_cycle(training.learning_rate, steps), weight_decay=0.01, clipnorm=1.0),
         loss=PinballLoss(network.settings.quantiles),
         jit_compile=False,  # XLA takes five times as long for the gradient on a CPU, and loses cuDNN on a GPU
     )
-    length = settings.model.context_length
-    shape = BatchShape(training.batch_size, length, round(UNSCORED * length), SCORED)
-    batches = examples.batches(shape, np.random.default_rng(training.seed))
     best: Progress | None = None
     kept: dict[str, np.ndarray] = {}
     average = RunningAverage(network, decay=1 - 1 / (2 * training.steps_per_epoch))
     for epoch in range(1, training.epochs + 1):
-        scored.reset_metrics()
-        for batch in islice(batches, training.steps_per_epoch):
-            mean_loss = scored.train_on_batch((batch.inputs, batch.scored), batch.target, batch.weight)
+        fitted.reset_metrics()
+        for batch in islice(material.batches, training.steps_per_epoch):
+            mean_loss = fitted.train_on_batch(*batch)
             average.update()
         with average.in_place():
             loss = validate.loss()
