@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 ARGS ?=
 
-.PHONY: demo test lint bench bench-accuracy bench-accuracy-quick lock clean help
+.PHONY: demo test lint bench bench-training bench-accuracy bench-accuracy-quick bench-streams lock clean help
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -23,12 +23,19 @@ lint: $(VENV)/.project ## ruff and mypy
 bench: $(VENV)/.project ## throughput and latency on this machine
 	$(BIN)/python -m benchmarks.throughput $(ARGS)
 
+bench-training: $(VENV)/.project ## training throughput beside PyTorch's GRU (an interpreter that has it: ARGS="--torch-python PATH")
+	$(BIN)/python -m benchmarks.training $(ARGS)
+
 ETT ?= ../shared/data/ett
 bench-accuracy: $(VENV)/.project ## accuracy on ETTh1 and ETTm1 (ETT=folder); finished cells are kept, a second call goes on
 	$(BIN)/python -m benchmarks.accuracy --folder $(ETT) $(ARGS)
 
 bench-accuracy-quick: $(VENV)/.project ## the same at horizon 96 with one seed
 	$(BIN)/python -m benchmarks.accuracy --folder $(ETT) --quick $(ARGS)
+
+DATA ?= ../shared/data
+bench-streams: $(VENV)/.project ## accuracy on sensors and prices beside the best of all baselines (DATA=folder)
+	$(BIN)/python -m benchmarks.streams --folder $(DATA) $(ARGS)
 
 $(VENV)/.locked: requirements/dev.txt
 	@test -n "$(PYTHON)" || { echo "make: found no Python 3.11, 3.12 or 3.13; name one with PYTHON=..." >&2; exit 1; }

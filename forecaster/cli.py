@@ -2,19 +2,21 @@
 
 import argparse
 import os
+import shlex
 import socket
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from forecaster import __version__
 from forecaster.cli_input import add_input_arguments, input_parts, time_ms
 from forecaster.config import Settings, format_duration, load_settings
-from forecaster.errors import ForecasterError
+from forecaster.errors import ConfigError, ForecasterError
 from forecaster.logs import configure_logging
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from forecaster.metrics import Metrics
     from forecaster.pipeline import Pipeline
     from forecaster.recording import Recording
+    from training.html.report import HtmlReport
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported anywhere
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # results that depend neither on the machine nor on its load
@@ -30,6 +33,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # results that depend neith
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command; exit code 0 done, 2 bad usage, configuration or bundle, 1 anything else."""
     options = _parser().parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else list(arguments)
     configure_logging()
     try:
         options.command(options)
@@ -67,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     bad_help = "a series that is constant, too short or all missing: stop with a line that names it, or leave it out"
     train.add_argument("--on-bad-series", choices=("stop", "skip"), default="stop", help=bad_help)
     train.add_argument("--tensorboard", type=Path, metavar="DIR", help="write training curves here")
+    _report_argument(train)
 
     replay = command("replay", _replay, "Forecast recorded ticks and score the forecasts.")
     add_input_arguments(replay)
@@ -83,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     normalise_help = "also score in units of each series' deviation over these rows"
     backtest.add_argument("--normalise-rows", type=_rows, metavar="A:B", help=normalise_help)
     backtest.add_argument("--out", type=Path, metavar="FILE", help="write every figure here as JSON")
+    _report_argument(backtest)
 
     produce = command("produce", _produce, "Put recorded ticks into the input topic.")
     add_input_arguments(produce)
@@ -94,6 +100,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seconds", type=_positive, default=60.0, metavar="S", help="how long to stream (60)")
     demo.add_argument("--forever", action="store_true", help="stream until Ctrl-C")
     return parser
+
+
+def _report_argument(parser: argparse.ArgumentParser) -> None:
+    help_ = "write a page with charts here: HTML in one file, which loads nothing (needs the extra report)"
+    parser.add_argument("--report", type=Path, metavar="FILE", help=help_)
 
 
 def _positive(text: str) -> float:
@@ -111,13 +122,29 @@ def _rows(text: str) -> tuple[int, int]:
 
 
 def _recording(options: argparse.Namespace, settings: Settings) -> "Recording":
+    return _joined(input_parts(options, settings, _to_stderr))
+
+
+def _joined(parts: "Iterable[Recording]") -> "Recording":
     from forecaster.recording import join
 
-    return join(input_parts(options, settings, _to_stderr))
+    return join(parts)
 
 
 def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
+
+
+def _html_report(options: argparse.Namespace) -> "HtmlReport | None":
+    if options.report is None:
+        return None
+    try:
+        from training.html.report import HtmlReport
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "plotly":
+            raise
+        raise ConfigError('--report: plotly is not installed: pip install "forecaster[report]"') from None
+    return HtmlReport(options.report, shlex.join(["forecaster", *options.arguments]), datetime.now(UTC))
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -184,13 +211,22 @@ def _healthcheck(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
-    parts = input_parts(options, settings, _to_stderr)
+    html, parts = _html_report(options), input_parts(options, settings, _to_stderr)
     from training.command import train_with_progress
     from training.prepare import Source
 
     files = ", ".join(map(str, options.input or []))
-    source = Source(parts, files or f"topic {settings.topics.input}", options.on_bad_series == "skip")
+    recording = None if html is None else _joined(parts)
+    source = Source(
+        parts if recording is None else [recording],
+        files or f"topic {settings.topics.input}",
+        options.on_bad_series == "skip",
+    )
     train_with_progress(source, settings, options.out, options.tensorboard)
+    if html is not None and recording is not None:
+        from training.html.report import report_on_training
+
+        report_on_training(recording, settings, options.out, html)
 
 
 def _replay(options: argparse.Namespace) -> None:
@@ -203,12 +239,13 @@ def _replay(options: argparse.Namespace) -> None:
 
 def _backtest(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
+    html = _html_report(options)
     recording = _recording(options, settings)
     from training.backtest_report import backtest_with_tables
     from training.origins import Choice
 
     choice = Choice(options.start, options.rows, options.normalise_rows)
-    backtest_with_tables(recording, settings, choice, options.out)
+    backtest_with_tables(recording, settings, choice, options.out, html)
 
 
 def _produce(options: argparse.Namespace) -> None:

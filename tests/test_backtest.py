@@ -23,7 +23,7 @@ from forecaster.network import Network
 from forecaster.recording import Columns, Recording, read_recording
 from forecaster.replay import replay
 from training import backtest as backtest_module
-from training.backtest import Results, backtest
+from training.backtest import Part, Results, backtest
 from training.backtest_report import as_json
 from training.origins import Choice
 from training.skill import skills
@@ -105,8 +105,8 @@ def test_the_forecasts_are_those_that_replay_publishes(stream, kind, tmp_path, m
     assert len(published) > 250
     found: list[tuple[str, int, np.ndarray]] = []
 
-    def watch(series: str, origin_ms: np.ndarray, quantiles: np.ndarray) -> None:
-        found.extend(zip([series] * len(quantiles), origin_ms.tolist(), quantiles, strict=True))
+    def watch(part: Part) -> None:
+        found.extend(zip([part.series] * len(part.quantiles), part.origin_ms.tolist(), part.quantiles, strict=True))
 
     manifest = builders.manifest(made, features=features, step_ms=settings.stream.step, bar=settings.stream.bar)
     results = backtest(ticks, settings, manifest, made, Choice(), watch)
@@ -125,8 +125,9 @@ def test_the_state_is_carried_from_the_first_tick_wherever_the_origins_begin() -
     for choice in (Choice(), Choice(start_ms=start_ms)):
         found: dict[tuple[str, int], np.ndarray] = {}
 
-        def watch(series: str, origin_ms: np.ndarray, quantiles: np.ndarray, found: dict = found) -> None:
-            found.update(zip([(series, origin) for origin in origin_ms.tolist()], quantiles, strict=True))
+        def watch(part: Part, found: dict = found) -> None:
+            keys = [(part.series, origin) for origin in part.origin_ms.tolist()]
+            found.update(zip(keys, part.quantiles, strict=True))
 
         backtest(ticks, Settings(), builders.manifest(made), made, choice, watch)
         seen.append(found)

@@ -15,7 +15,6 @@ HORIZON = 6
 LEVELS = np.array([0.1, 0.5, 0.9])
 NAMES = [
     "last value",
-    "last value, weighted quantiles",
     "seasonal naive 4s",
     "exponential mean",
     "damped Holt",
@@ -158,6 +157,13 @@ def test_weighted_quantiles_equal_a_slow_loop(seed, half_life) -> None:
                     break
                 before += weight
             assert value == expected
+
+
+def test_prices_have_a_rival_with_weighted_quantiles_of_their_changes() -> None:
+    values = series(60, 1)
+    found = rivals(features_of(values), values, {}, 40, HORIZON)
+    origin = np.arange(40, 60)
+    np.testing.assert_array_equal(found[baselines.WEIGHTED](origin), found["last value"](origin))
 
 
 def test_weighted_quantiles_forget_what_lies_far_back() -> None:

@@ -27,9 +27,9 @@ from forecaster.inference import Inference
 from forecaster.windows import Windows
 
 
-def fresh(made):
+def fresh(made, features=None):
     windows = Windows(StreamSettings(), CONTEXT)
-    inference = Inference(features_of(made), made, windows)
+    inference = Inference(features or features_of(made), made, windows)
     share_compiled(inference.engine, made)
     return windows, inference
 
@@ -137,6 +137,17 @@ def test_an_empty_block_gives_no_forecast(made):
     windows, inference = fresh(made)
     _, emitted = forecast(windows, inference, [], [], [])
     assert emitted.quantiles.shape == (0, made.settings.horizon, 3)
+
+
+@NETWORKS
+def test_forecasts_of_the_logarithm_are_the_exponentials_of_those_of_what_was_its_logarithm(made):
+    values = np.append(1.0, np.random.default_rng(5).normal(0, 0.2, 20))  # 1: both begin with the same scale
+    values[[4, 9, 10]] = np.nan
+    _, plain = forecast(*fresh(made), ["a"] * 21, range(21), values)
+    logarithmic = fresh(made, features_of(made).model_copy(update={"transform": "log"}))
+    _, found = forecast(*logarithmic, ["a"] * 21, range(21), np.exp(values))
+    np.testing.assert_array_equal(found.row, plain.row)
+    np.testing.assert_allclose(found.quantiles, np.exp(plain.quantiles), rtol=1e-5)
 
 
 WILD = [(1e6, 0.01), (0.0, 1e-9), (1e-9, 1e-12), (1e30, 1e27), (-1e30, 1e30), (0.0, 3e37), (5.0, 0.0), (0.0, 0.0)]

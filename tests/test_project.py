@@ -1,6 +1,7 @@
 """What the repository promises about itself: dependencies, locks, manifests and import boundaries."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from forecaster.config import load_settings
 
 ROOT = Path(__file__).parents[1]
 MANIFESTS = ROOT / "deploy" / "manifests"
+TRAINING = ROOT / "deploy" / "training"
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 DOWNLOAD = re.compile(
     r"https?://\S+\.(?:whl|zip|jar|tgz|tar\.\w+)\b|https?://\S+/simple\b|--(?:extra-)?index-url|--find[-]links"
@@ -85,6 +87,44 @@ def test_the_manifests_render_with_the_image_of_this_version():
     rendered = subprocess.run(["kubectl", "kustomize", MANIFESTS], capture_output=True, check=True, text=True).stdout
     assert f"image: forecaster:{__version__}\n" in rendered
     assert (MANIFESTS / "forecaster.toml").read_text("utf-8").splitlines()[-1] in rendered
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl to render the manifests")
+@pytest.mark.parametrize("variant", ["single", "workers"])
+def test_the_training_manifests_render_with_the_image_of_this_version(variant):
+    folder = TRAINING / variant
+    rendered = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, check=True, text=True).stdout
+    assert f"image: forecaster:{__version__}\n" in rendered
+    assert (TRAINING / "single" / "train.toml").read_text("utf-8").splitlines()[-1] in rendered
+
+
+def test_the_training_pod_is_as_confined_as_the_daemon():
+    def confined(path):
+        text = path.read_text("utf-8")
+        pod = re.search(r"(?m)^      automountServiceAccountToken: false\n      enableServiceLinks: false", text)
+        contexts = re.findall(r"(?m)^( +)securityContext:\n((?:\1 +.*\n)+)", text)
+        return pod is not None, [body for _, body in contexts]
+
+    daemon, training = (confined(path) for path in (MANIFESTS / "statefulset.yaml", TRAINING / "single" / "job.yaml"))
+    assert training == daemon
+    assert len(training[1]) == 2
+
+
+def test_the_settings_of_the_training_manifests_load():
+    assert load_settings(TRAINING / "single" / "train.toml").model.seasons
+
+
+def test_the_workers_of_the_training_manifests_find_each_other():
+    text = (TRAINING / "workers" / "job.yaml").read_text("utf-8")
+    variable = re.search(r"name: TF_CONFIG\n +value: >-\n((?: {16}.*\n)+)", text)[1]
+    places = [json.loads(variable.replace("$(WORKER)", str(worker))) for worker in range(2)]
+    port = re.search(r"containerPort: (\d+)", text)[1]
+    name = re.search(r"subdomain: (.+)", text)[1]
+    expected = [f"{name}-{worker}.{name}:{port}" for worker in range(2)]
+    assert all(place["cluster"] == {"worker": expected} for place in places)
+    assert [place["task"] for place in places] == [{"type": "worker", "index": worker} for worker in range(2)]
+    assert f"completions: {len(expected)}\n  parallelism: {len(expected)}\n" in text
+    assert f"\n  name: {name}\nspec:" in (TRAINING / "workers" / "service.yaml").read_text("utf-8")
 
 
 def test_only_the_command_line_imports_training():

@@ -27,6 +27,7 @@ from forecaster.bundle import load_bundle, save_bundle
 from forecaster.config import ModelSettings, Settings, StreamSettings, load_settings
 from forecaster.errors import BundleError, ConfigError
 from forecaster.manifest import MANIFEST, NetworkSettings, content_digest
+from forecaster.network import Network
 from forecaster.recording import Recording
 from forecaster.segment_network import SegmentNetwork
 from forecaster.window_engine import CLIP, WindowEngine, scaled_windows
@@ -35,8 +36,11 @@ from training.data import sequences, split_by_time
 from training.examples import Examples
 from training.fit import train
 from training.prepare import Source
-from training.segment_examples import SegmentExamples, default_segment_length
+from training.scored_segments import ScoredSegments
+from training.segment_examples import SegmentExamples, SegmentValidation, default_segment_length
+from training.start import start_from_residuals
 from training.table import feature_table
+from training.validation import Validation
 
 NAN = np.nan
 
@@ -139,6 +143,7 @@ def test_a_manifest_that_does_not_fit_a_segment_network_is_refused_in_one_line(t
         ('network = "segment"\nsegment_length = 16\ncontext_length = 48\nhorizon = 24', "the horizon, 24"),
         ('network = "segment"\nunits = [8, 8]', "units"),
         ("segment_length = 4", "segment_length"),
+        ('network = "segment"\n[training]\nsizes = [[8], [8, 8]]', "training.sizes"),
         ('network = "segment"\nsegment_length = 0', "model.segment_length"),
     ],
 )
@@ -147,7 +152,7 @@ def test_a_setting_that_makes_no_segments_is_one_readable_line(tmp_path, lines, 
     path.write_text(f"[model]\n{lines}\n")
     with pytest.raises(ConfigError, match=named) as refused:
         load_settings(path)
-    assert str(refused.value).startswith(f"{path}: model")
+    assert str(refused.value).startswith((f"{path}: model", f"{path}: settings: training.sizes"))
     assert "\n" not in str(refused.value)
 
 
@@ -234,6 +239,64 @@ def test_the_same_seed_trains_the_same_segment_network_and_it_beats_a_profile_of
     assert one.training["validation_loss"] == same.training["validation_loss"]
     assert one.training["validation_loss"] < 0.7 * one.training["baseline_validation_loss"]
     assert one.network.segment_length == 1
+
+
+def test_what_is_fitted_forecasts_as_the_network_with_the_weights_it_is_given():
+    made = segment_network()
+    windows = np.random.default_rng(0).normal(0, 1, (7, CONTEXT)).astype(np.float32)
+    given = ScoredSegments(segment_network(seed=1), on_gpu=False)
+    found = given.forecasts(ScoredSegments(made, on_gpu=False).weights(), np.ones((7, 2, 5), np.float32), windows)
+    np.testing.assert_allclose(found, made.call(windows), rtol=1e-4, atol=1e-5)
+
+
+def test_on_a_gpu_the_layers_of_keras_forecast_what_the_recurrence_of_training_does():
+    windows = np.random.default_rng(0).normal(0, 1, (7, CONTEXT)).astype(np.float32)
+    one, other = (ScoredSegments(segment_network(), on_gpu=on_gpu) for on_gpu in (False, True))
+    noise = one.noise(np.random.default_rng(1), 7)
+    assert noise.shape == (7, 2, 5)
+    np.testing.assert_allclose(*(one.forecasts(one.weights(), noise, windows) for one in (one, other)), atol=1e-5)
+
+
+def validations(features, seed):
+    """Of a carried network that forecasts level and profile, and of a segment network, on the same rows."""
+    random = np.random.default_rng(seed)
+    values = np.cumsum(random.normal(0, 1, (2, 200)), axis=1) + 3 * np.sin(np.arange(200) * np.pi / 2)
+    values[random.random(values.shape) < 0.1] = NAN
+    data = sequences([recording(values)], configured())
+    split, table = split_by_time(data, 0.6, 0.3), feature_table(data, features)
+    fitted = Examples(table, 4, split.train_end_ms)
+    shape = NetworkSettings(
+        inputs=len(features.input_names), recents=features.recents, units=(3,), horizon=4, quantiles=(0.1, 0.5, 0.9)
+    )
+    carried = Network(shape)
+    start_from_residuals(carried, fitted)
+    return Validation(table, carried, split, CONTEXT), SegmentValidation(fitted, segment_network(), split), table, split
+
+
+def test_both_networks_are_validated_beside_the_same_level_and_profile():
+    carried, segment, _, _ = validations(WINDOWED, 0)
+    assert segment.baseline_loss == pytest.approx(carried.baseline_loss, rel=1e-5)
+
+
+def test_the_validation_loss_is_the_mean_pinball_loss_of_what_would_be_published(monkeypatch):
+    monkeypatch.setattr(window_engine, "MOST_NUMBERS", 20 * CONTEXT)  # several calls
+    _, segment, table, split = validations(WINDOWED, 1)
+    data, total, pairs = table.data, 0.0, 0
+    for run_ in (0, 1):
+        rows = data.rows(run_)
+        values, end = data.value[rows], int((data.origin_ms[rows] < split.validation_end_ms).sum())
+        begin = int((data.origin_ms[rows] < split.train_end_ms).sum())
+        unit = np.nanmean(np.abs(np.diff(values[:begin])))
+        for origin in range(begin, end):
+            row = data.first[run_] + origin
+            windows = SegmentExamples(Examples(table, 4, split.validation_end_ms), CONTEXT).windows(np.array([row]))
+            quantiles = table.last[row] + table.scale[row] * np.asarray(segment_network().call(windows))[0]
+            for step, value in enumerate(values[origin + 1 : min(origin + 5, end)]):
+                error = value - quantiles[step]
+                losses = np.maximum(np.array([0.1, 0.5, 0.9]) * error, np.array([-0.9, -0.5, -0.1]) * error)
+                total += 0.0 if np.isnan(value) else losses.mean() / unit
+                pairs += not np.isnan(value)
+    assert segment.loss() == pytest.approx(total / pairs, rel=1e-4)
 
 
 def test_no_target_of_a_batch_lies_behind_the_end_of_the_training_part():

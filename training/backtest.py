@@ -17,20 +17,25 @@ from forecaster.manifest import Manifest
 from forecaster.networks import AnyNetwork
 from forecaster.recording import Recording
 from forecaster.records import Float, Int
-from forecaster.windows import Block, Windows
+from forecaster.windows import Block
 from training.baselines import WEIGHTED, Rival, best_half_life, residual_quantiles, rivals
 from training.metrics import crossings, naive_scale
+from training.observed import Observed, observe
 from training.origins import Choice, deviations, origin_range
 from training.tally import Charges, Tally
 
 CHUNK_NUMBERS = 8_000_000  # forecast at a time: bounds the memory
 
 
+class NothingToScoreError(ConfigError):
+    """No origin that was asked for has a known actual."""
+
+
 @dataclass(slots=True)
 class Results:
     """What came out: a tally by forecaster, the model first; `origin_ms` are each series' scored origins."""
 
-    series: list[str]
+    observed: Observed
     start_ms: int
     tallies: dict[str, Tally]
     origin_ms: list[list[Int]]
@@ -38,9 +43,28 @@ class Results:
     not_finite: int = 0
 
     @property
+    def series(self) -> list[str]:
+        """Names, in the order of the tallies."""
+        return self.observed.series
+
+    @property
     def origins(self) -> int:
         """How many forecasts were scored."""
         return sum(len(part) for parts in self.origin_ms for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The model's forecasts from `n` consecutive origins of a series, what came after, and the losses by name.
+
+    `quantiles` are `[n, horizon, levels]`; `actual` and each loss `[n, horizon]`, NaN where it is not known.
+    """
+
+    series: str
+    origin_ms: Int
+    quantiles: Float
+    actual: Float
+    losses: dict[str, Float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +75,13 @@ class _Stretch:
     first: int
     values: Float
     rivals: dict[str, Rival]
-    half_life: int
+    half_life: int | None
     charges: Charges
 
 
 @dataclass(slots=True)
 class _Backtest:
     manifest: Manifest
-    windows: Windows
     block: Block
     origin_ms: Int
     start_ms: int
@@ -77,8 +100,12 @@ class _Backtest:
         charges = Charges(self.manifest.network.quantiles, self._naive(slot), float(self.deviation[slot]))
         ahead = np.concatenate([values, self._behind(first + length, horizon)])
         made = rivals(step, values, seasons, start, horizon)
-        half_life = best_half_life(made[WEIGHTED], values, start, np.array(charges.levels), horizon)
-        return _Stretch(slot, first, ahead, made, half_life, charges)
+        return _Stretch(slot, first, ahead, made, self._half_life(made, values, start), charges)
+
+    def _half_life(self, made: dict[str, Rival], values: Float, start: int) -> int | None:
+        """That of the rival with weighted quantiles, where there is one."""
+        levels, horizon = np.array(self.manifest.network.quantiles), self.manifest.network.horizon
+        return best_half_life(made[WEIGHTED], values, start, levels, horizon) if WEIGHTED in made else None
 
     def _behind(self, row: int, horizon: int) -> Float:
         """Values of the `horizon` steps after the run that ends before `row`, from the series' later runs."""
@@ -117,8 +144,8 @@ class _Backtest:
         return (self.block.trigger >= 0) & (self.origin_ms >= self.start_ms) & (self.origin_ms < self.end_ms)
 
 
-def _nothing(_series: str, _origin_ms: Int, _quantiles: Float) -> None:
-    pass
+def unwatched(_part: Part) -> None:
+    """Look at nothing."""
 
 
 def backtest(
@@ -127,29 +154,24 @@ def backtest(
     manifest: Manifest,
     network: AnyNetwork,
     choice: Choice,
-    watch: Callable[[str, Int, Float], None] = _nothing,
+    watch: Callable[[Part], None] = unwatched,
 ) -> Results:
-    """Score the model of `manifest` and `network`; `watch` sees series, origins and quantiles of each part.
+    """Score the model of `manifest` and `network`; `watch` sees its forecasts as they pass.
 
-    Raises `ConfigError` where `choice` leaves no origin with a known actual.
+    Raises `NothingToScoreError` where `choice` leaves no origin with a known actual.
     """
-    windows = Windows(settings.stream, manifest.context_length)
-    names = [recording.names[n] for n in recording.series.tolist()]
-    partition = np.zeros(len(recording), np.int64)
-    _, block = windows.admit(partition, names, recording.time_ms, recording.value)
-    if not len(block):
-        raise ConfigError("the input completes no observation")
-    origin_ms = windows.grid.origin_ms(block.index)
+    observed = observe(recording, settings.stream, manifest.context_length)
+    windows, block, origin_ms = observed.windows, observed.block, observed.origin_ms
     start_ms, end_ms = origin_range(block, windows.grid, manifest, choice)
-    deviation = deviations(block, windows.grid, choice.normalise_rows, len(windows.slots.names))
-    work = _Backtest(manifest, windows, block, origin_ms, start_ms, end_ms, deviation)
-    results = Results(list(windows.slots.names), start_ms, {}, [[] for _ in windows.slots.names])
+    deviation = deviations(block, windows.grid, choice.normalise_rows, len(observed.series))
+    work = _Backtest(manifest, block, origin_ms, start_ms, end_ms, deviation)
+    results = Results(observed, start_ms, {}, [[] for _ in observed.series])
     for stretch, emitted in _forecasts(work, Inference(manifest.features, network, windows), results):
-        watch(results.series[stretch.slot], origin_ms[emitted.row], emitted.quantiles)
-        _score(stretch, emitted, manifest, results)
+        actual, losses = _score(stretch, emitted, manifest, results)
+        watch(Part(results.series[stretch.slot], origin_ms[emitted.row], emitted.quantiles, actual, losses))
         results.origin_ms[stretch.slot].append(origin_ms[emitted.row])
     if not results.tallies or not results.tallies["model"].pairs().any():
-        raise ConfigError("backtest: no origin in the chosen range has a known actual")
+        raise NothingToScoreError("backtest: no origin in the chosen range has a known actual")
     return results
 
 
@@ -174,20 +196,26 @@ def _forecasts(work: _Backtest, inference: Inference, results: Results) -> Itera
             yield stretch, emitted.take(run == one)
 
 
-def _score(stretch: _Stretch, emitted: Emitted, manifest: Manifest, results: Results) -> None:
-    """Charge the model and every rival for the forecasts `emitted` from origins of one run."""
+def _score(stretch: _Stretch, emitted: Emitted, manifest: Manifest, results: Results) -> tuple[Float, dict[str, Float]]:
+    """Charge the model and every rival for the forecasts `emitted` from origins of one run.
+
+    Returns the actuals and the model's losses.
+    """
     horizon, levels = manifest.network.horizon, manifest.network.quantiles
     origin = emitted.row - stretch.first
     actual = stretch.values[origin[:, None] + np.arange(1, horizon + 1)]
     values = stretch.values[: len(stretch.values) - horizon]
     results.crossings += crossings(emitted.quantiles)
 
-    def charge(name: str, point: Float, quantiles: Float) -> None:
+    def charge(name: str, point: Float, quantiles: Float) -> dict[str, Float]:
         tally = results.tallies.setdefault(name, Tally(len(results.series), horizon))
-        tally.add(stretch.slot, stretch.charges.losses(actual, point, quantiles))
+        losses = stretch.charges.losses(actual, point, quantiles)
+        tally.add(stretch.slot, losses)
+        return losses
 
-    charge("model", emitted.quantiles[..., levels.index(0.5)], emitted.quantiles)
+    of_model = charge("model", emitted.quantiles[..., levels.index(0.5)], emitted.quantiles)
     for name, rival in stretch.rivals.items():
         half_life = stretch.half_life if name == WEIGHTED else None
         quantiles = residual_quantiles(rival, values, origin, np.array(levels), horizon, half_life)
         charge(name, rival(origin), quantiles)
+    return actual, of_model

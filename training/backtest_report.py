@@ -3,7 +3,7 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -14,11 +14,14 @@ from forecaster.config import Settings
 from forecaster.errors import ForecasterError
 from forecaster.manifest import Manifest
 from forecaster.recording import Recording
-from training.backtest import Results, backtest
+from training.backtest import Results, backtest, unwatched
 from training.metrics import SHARES, central_intervals
 from training.origins import Choice
 from training.skill import skills
 from training.tally import OF_SKILL, few_steps
+
+if TYPE_CHECKING:
+    from training.html.report import HtmlReport  # needs the extra `report`
 
 TITLES = {
     "normalised_mse": "norm. MSE", "normalised_mae": "norm. MAE", "mse": "MSE", "mae": "MAE", "mase": "MASE",
@@ -27,13 +30,18 @@ TITLES = {
 WIDTH = 130  # of the widest table: figures are never cut
 
 
-def backtest_with_tables(recording: Recording, settings: Settings, choice: Choice, out: Path | None) -> Results:
+def backtest_with_tables(
+    recording: Recording, settings: Settings, choice: Choice, out: Path | None, html: "HtmlReport | None" = None
+) -> Results:
     """Score the configured bundle on `recording`, print the tables, and write all of it to `out` as JSON."""
     manifest, network = load_configured(settings)
-    results = backtest(recording, settings, manifest, network, choice)
+    watch = html.watch(manifest) if html else unwatched
+    results = backtest(recording, settings, manifest, network, choice, watch)
     report = as_json(results, manifest) | {"data_sha256": recording.fingerprint()}
     if out is not None:
         _write(out, report)
+    if html is not None:
+        html.write(manifest, results, report)
     console = Console()
     console = Console(width=max(console.width, WIDTH))
     for table in (_overall(report), _intervals(report), _by_series(report), _by_step(report)):
@@ -111,7 +119,7 @@ def _overall(report: dict[str, Any]) -> Table:
     table = Table(title=f"{report['model']}: {report['origins']} forecasts, {report['pairs']} (origin, step) pairs")
     _columns(table, ["forecast", *(TITLES[name] for name in metrics)])
     for name, scores in report["overall"].items():
-        table.add_row(name, *(_number(scores.get(metric)) for metric in metrics), style=_style(name))
+        table.add_row(name, *(number(scores.get(metric)) for metric in metrics), style=_style(name))
     return table
 
 
@@ -120,7 +128,7 @@ def _intervals(report: dict[str, Any]) -> Table:
     table = Table(title="central intervals: share of actuals inside, and Winkler score")
     _columns(table, ["forecast", *(title for share in shares for title in (f"in {share} %", f"Winkler {share} %"))])
     for name, scores in report["overall"].items():
-        cells = ((f"{100 * scores[f'coverage_{s}']:.1f} %", _number(scores[f"winkler_{s}"])) for s in shares)
+        cells = ((f"{100 * scores[f'coverage_{s}']:.1f} %", number(scores[f"winkler_{s}"])) for s in shares)
         table.add_row(name, *(cell for pair in cells for cell in pair), style=_style(name))
     return table
 
@@ -149,7 +157,7 @@ def _by_series(report: dict[str, Any], most: int = 20) -> Table:
         scores = one["scores"]["model"]
         cells = [str(one["origins"])]
         for metric in ("mase", "crps"):
-            cells += [_number(scores.get(metric)), *_skill_cells(one["skill"][metric])]
+            cells += [number(scores.get(metric)), *_skill_cells(one["skill"][metric])]
         table.add_row(series, *cells, style="bold" if one is whole else None)
     return table
 
@@ -169,7 +177,7 @@ def _by_step(report: dict[str, Any]) -> Table:
         table.add_column(name, justify="right", style=_style(name))
     _columns(table, ["skill", "best baseline"])
     for step, found in report["skill_by_step"].items():
-        cells = (_number(scores[metric][int(step) - 1]) for scores in report["by_step"].values())
+        cells = (number(scores[metric][int(step) - 1]) for scores in report["by_step"].values())
         table.add_row(step, *cells, *_skill_cells(found["mase"]))
     return table
 
@@ -182,7 +190,7 @@ def _remarks(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     """Four figures or so, whatever the size."""
     if value is None or not math.isfinite(value):
         return ""

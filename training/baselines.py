@@ -21,6 +21,7 @@ EXPONENTIAL_MEANS = np.array([(rate, 0.0, 1.0) for rate in SMOOTHING])
 DAMPED_TRENDS = np.array(list(product(SMOOTHING, (0.1, 0.01), (0.9, 0.8, 0.98))))  # level, trend, damping
 TUNING_ROUNDS = 4_000
 TUNING_ORIGINS = 256
+TUNING_STEPS = 24
 WINDOW = 256  # errors of each horizon step of which the intervals are quantiles
 REFRESH = 24  # rounds between two looks at the errors
 WEIGHTED = "last value, weighted quantiles"
@@ -34,7 +35,8 @@ def rivals(step: FeatureStep, values: Float, seasons: dict[str, int], start: int
     absolute error over the rounds before `start`, the first origin that will be scored.
     """
     made = {"last value": _last_value(values, horizon)}
-    made[WEIGHTED] = made["last value"]
+    if not seasons:
+        made[WEIGHTED] = made["last value"]
     made |= {f"seasonal naive {name}": _seasonal_naive(values, season, horizon) for name, season in seasons.items()}
     made["exponential mean"] = _tuned(values, EXPONENTIAL_MEANS, start, horizon)
     made["damped Holt"] = _tuned(values, DAMPED_TRENDS, start, horizon)
@@ -53,11 +55,11 @@ def residual_quantiles(
 
     For each horizon step these are the last `WINDOW` errors that had been seen at the origin, looked
     at anew every `REFRESH` rounds; with a `half_life`, in rounds, errors of four of them weigh the less
-    the older they are (after Taylor 2007). Before the first error the interval has no width. `origin`
-    ascends.
+    the older they are (after Taylor 2007), looked at anew every quarter of a long horizon. Before the
+    first error the interval has no width. `origin` ascends.
     """
     window = WINDOW if half_life is None else 4 * half_life
-    refreshed = origin - origin % REFRESH
+    refreshed = origin - origin % (REFRESH if half_life is None else max(REFRESH, horizon // 4))
     first, last = max(0, int(refreshed[0]) - window + 1), int(refreshed[-1])
     earliest = max(0, first - horizon)
     earlier = rival(np.arange(earliest, last + 1))
@@ -76,17 +78,18 @@ def residual_quantiles(
 
 
 def best_half_life(rival: Rival, values: Float, start: int, levels: Float, horizon: int) -> int:
-    """The one of `HALF_LIVES` with the least pinball loss over the rounds before `start`."""
-    low = max(0, start - TUNING_ROUNDS)
-    if start - low <= 2 * horizon:
+    """The one of `HALF_LIVES` with the least pinball loss of its first steps over the rounds before `start`."""
+    low, steps = max(0, start - TUNING_ROUNDS), min(horizon, TUNING_STEPS)
+    if start - low <= 2 * steps:
         return HALF_LIVES[0]
-    origin = np.unique(np.linspace(low + horizon, start - horizon - 1, TUNING_ORIGINS).astype(np.int64))
-    actual = values[origin[:, None] + np.arange(1, horizon + 1)]
-    losses = []
-    for half_life in HALF_LIVES:
-        quantiles = residual_quantiles(rival, values, origin, levels, horizon, half_life)
-        losses.append(float(np.nansum(pinball(actual, quantiles, levels))))
-    return HALF_LIVES[int(np.argmin(losses))]
+    origin = np.unique(np.linspace(low + steps, start - steps - 1, TUNING_ORIGINS).astype(np.int64))
+    actual = values[origin[:, None] + np.arange(1, steps + 1)]
+
+    def loss(half_life: int) -> float:
+        quantiles = residual_quantiles(lambda at: rival(at)[:, :steps], values, origin, levels, steps, half_life)
+        return float(np.nansum(pinball(actual, quantiles, levels)))
+
+    return min(HALF_LIVES, key=loss)
 
 
 def _quantiles(errors: Float, levels: Float) -> Float:

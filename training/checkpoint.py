@@ -26,20 +26,20 @@ class Checkpoint:
     checkpoint that is used, or that is of something else and is not.
     """
 
-    def __init__(self, folder: Path, notice: Callable[[str], None], candidate: int = 0) -> None:
+    def __init__(self, folder: Path, notice: Callable[[str], None]) -> None:
         self.folder, self._notice = folder, notice
-        self._path = folder / FILE.format(candidate)
         self._manifest = ""
-        self.epochs = 0  # that are safe in it
+        self.turn_to(0)
 
     @classmethod
     def beside(cls, bundle: Path, notice: Callable[[str], None]) -> "Checkpoint":
         """That of the training whose bundle will be `bundle`."""
         return cls(bundle.with_name(f"{bundle.name}.training"), notice)
 
-    def of_candidate(self, number: int) -> "Checkpoint":
-        """That of one of several models among which the training chooses."""
-        return Checkpoint(self.folder, self._notice, number)
+    def turn_to(self, candidate: int) -> None:
+        """From here on it is that of one of several models among which the training chooses."""
+        self._path = self.folder / FILE.format(candidate)
+        self.epochs = 0  # that are safe in it
 
     def open(self, manifest: Manifest, weights: int) -> Course | None:
         """The course of a training of the same `manifest`, if one was interrupted; later saves carry it."""
@@ -77,6 +77,7 @@ class Checkpoint:
             fresh.replace(self._path)
             self.epochs = course.epochs
         except (OSError, SafetensorError) as error:
+            fresh.unlink(missing_ok=True)
             reason = getattr(error, "strerror", None) or str(error)
             raise ForecasterError(f"{self._path}: the checkpoint cannot be written: {reason}") from error
 

@@ -67,7 +67,8 @@ class Cluster:
     @staticmethod
     def sum(value: Tensor) -> Tensor:
         """The sum of `value` over all devices, inside a function that runs on each."""
-        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+        placed = tf.identity(value)  # an argument of a compiled function is on no device yet
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, placed)
 
     def shares(self, batch: tuple[np.ndarray, ...]) -> PerDevice:
         """Consecutive rows of `batch` for each device."""
@@ -118,8 +119,8 @@ def readable_faults(where: str) -> Iterator[None]:
     try:
         yield
     except (tf.errors.OpError, RuntimeError) as error:
-        line = str(error).strip().splitlines() or [type(error).__name__]
-        raise ForecasterError(f"{where}: {line[0][:300]}") from error
+        cause = str(error).strip().split("\n\n")[-1].splitlines()  # the last paragraph: before it, where in the code
+        raise ForecasterError(f"{where}: {type(error).__name__}: {cause[0][:300] if cause else ''}") from error
 
 
 def _is_chief(machines: dict[str, Any], kind: str, index: int) -> bool:

@@ -29,11 +29,12 @@ def train_with_progress(source: Source, settings: Settings, out: Path, curves: P
     """
     cluster = Cluster.from_environment()
     display = Display(Console(stderr=True))
+    checkpoint = Checkpoint.beside(out, display.notice)
     if not cluster.chief:
         display.notice("a worker of a training on several machines: the chief shows the progress")
-        return train(source, settings, None, cluster)[0]
+        with _interruptible(checkpoint):
+            return train(source, settings, None, cluster)[0]
     check_writable(out)
-    checkpoint = Checkpoint.beside(out, display.notice)
     writer = Curves(curves) if curves else None
 
     def report(epoch: Epoch) -> None:
@@ -69,8 +70,8 @@ def _interruptible(checkpoint: Checkpoint) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         done = checkpoint.epochs
-        kept = f"{checkpoint.folder} keeps {done} epochs: the same command goes on" if done else "no epoch was done"
-        raise StoppedError(f"training stopped; {kept}", signals[-1] if signals else signal.SIGINT) from None
+        kept = f": {checkpoint.folder} keeps {done} epochs, the same command goes on" if done else ""
+        raise StoppedError(f"training stopped{kept}", signals[-1] if signals else signal.SIGINT) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -7,6 +7,7 @@ import numpy as np
 from forecaster.formats.forecast_json import Forecasts
 from forecaster.records import Float, Int
 from training.data import Sequences
+from training.metrics import covered, pinball
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,9 @@ class Scorer:
         self._sums["model"] += float(np.abs(actual - quantiles[:, :, self._middle])[known].sum())
         for name, forecast in rivals.items():
             self._sums[name] += float(np.abs(actual - forecast)[known].sum())
-        error = (actual[..., None] - quantiles)[known]
-        self._pinball += float(np.maximum(self._levels * error, (self._levels - 1) * error).mean(axis=-1).sum())
-        self._inside += float(((error[:, 0] >= 0) & (error[:, -1] <= 0)).sum())
+        actual, quantiles = actual[known], quantiles[known]
+        self._pinball += float(pinball(actual, quantiles, self._levels).mean(axis=-1).sum())
+        self._inside += float(covered(actual, quantiles[:, 0], quantiles[:, -1]).sum())
 
     def scores(self) -> list[Score]:
         """The model first, then its rivals; empty while nothing has matured."""

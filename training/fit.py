@@ -56,8 +56,9 @@ def train(
         name = candidate.describe(settings.stream.step)
         if len(offered) > 1:
             watch.say(f"candidate {number + 1} of {len(offered)}: {name}")
-        kept = checkpoint and checkpoint.of_candidate(number)
-        manifest, network = _fit(candidate, prepared, settings, watch, cluster, kept)
+        if checkpoint is not None:
+            checkpoint.turn_to(number)
+        manifest, network = _fit(candidate, prepared, settings, watch, cluster, checkpoint)
         tried[name] = manifest.training["validation_loss"]
         if best is None or tried[name] < best[0].training["validation_loss"]:
             best = manifest, network

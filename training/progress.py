@@ -37,8 +37,9 @@ class Display:
         if self._progress.tasks:
             self._progress.update(self._progress.tasks[0].id, completed=epoch.epoch, description=line(epoch))
             return
-        if epoch.epoch == epoch.epochs or self._clock() - self._shown >= EVERY:
-            self._shown = self._clock()
+        now = self._clock()
+        if epoch.epoch == epoch.epochs or now - self._shown >= EVERY:
+            self._shown = now
             self.notice(line(epoch))
 
     def notice(self, text: str) -> None:

@@ -48,10 +48,9 @@ class Step:
     def __init__(self, network: Fitted, loss: Loss, training: TrainingSettings, cluster: Cluster) -> None:
         self._network, self._loss, self._cluster = network, loss, cluster
         steps, memory = training.epochs * training.steps_per_epoch, 2 * training.steps_per_epoch
-        self._optimizer = AdamW(training.learning_rate, steps, memory)
+        self.optimizer = AdamW(training.learning_rate, steps, memory)
         self._steps_per_epoch = training.steps_per_epoch
         self._sums = cluster.compile(self._part)
-        self._advance = cluster.compile(self._move)
         self._on_each = cluster.on_each(self._share)
 
     def __call__(self, state: PerDevice, batch: Batch, random: np.random.Generator) -> tuple[PerDevice, PerDevice]:
@@ -66,7 +65,7 @@ class Step:
 
     def learning_rate(self, epochs: int) -> float:
         """That of the last step of `epochs` epochs."""
-        return float(self._optimizer.learning_rate(epochs * self._steps_per_epoch - 1))
+        return float(self.optimizer.learning_rate(epochs * self._steps_per_epoch - 1))
 
     def _share(self, state: State, batch: Sequence[Tensor]) -> tuple[State, Tensor]:
         """What one device does with its rows of the batch."""
@@ -75,7 +74,7 @@ class Step:
         sizes = [len(rows) for rows in np.array_split(np.arange(windows), parts)]
         pieces = zip(*(tf.split(array, sizes) for array in batch), strict=True)
         sums = tf.add_n([self._sums(state.weights, *piece) for piece in pieces])
-        return self._advance(state, self._cluster.sum(sums))  # type: ignore[no-any-return]
+        return self._move(state, self._cluster.sum(sums))
 
     def _part(self, weights: Tensor, noise: Tensor, *batch: Tensor) -> Tensor:
         """Sums over a part `[weights + 2]`: gradient, loss, weight."""
@@ -89,4 +88,4 @@ class Step:
     def _move(self, state: State, sums: Tensor) -> tuple[State, Tensor]:
         """The next state, from the sums over the whole batch."""
         means = sums[:-1] / tf.maximum(sums[-1], 1.0)
-        return self._optimizer.step(state, self._network.layout.clip(means[:-1])), means[-1]
+        return self.optimizer.step(state, self._network.layout.clip(means[:-1])), means[-1]

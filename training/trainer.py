@@ -77,10 +77,14 @@ class Trainer:
         return Course(*(self.cluster.from_chief(array) if array.size else array for array in mine.arrays().values()))
 
     def _compile(self, step: Step, state: PerDevice) -> None:
-        """Take a step that leads nowhere, so that no epoch's rate has the compiling in it."""
+        """Take steps that lead nowhere, so that no epoch's rate has the compiling in it.
+
+        Two, since a strategy gives back a state of another make than it was given, which is compiled anew.
+        """
         random = np.random.default_rng(0)
-        _, loss = step(state, next(self.batches(random)), random)
-        self.cluster.here(loss)
+        for batch in islice(self.batches(random), 2):
+            state, loss = step(state, batch, random)
+            self.cluster.here(loss)
 
     def _epoch(self, step: Step, state: PerDevice, course: Course) -> tuple[PerDevice, Epoch]:
         """The state after one more epoch, which `course` has taken in, and what is known of it."""

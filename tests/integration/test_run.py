@@ -16,10 +16,14 @@ from integration.helpers import kcat, produce, read_topic, tool, wait_until
 from integration.kafka_broker import KafkaBroker, free_port
 from jsonschema import Draft202012Validator
 
-from forecaster.bundle import save_bundle
+from forecaster.bundle import load_configured, save_bundle
+from forecaster.config import load_settings
 from forecaster.features import FeatureSettings
 from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.network import Network
+from forecaster.recording import Columns, read_recording
+from training.backtest import Part, backtest
+from training.origins import Choice
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
@@ -161,6 +165,26 @@ def test_an_independent_client_reads_exactly_one_valid_forecast_per_tick(etth1) 
 def test_a_replay_of_the_same_file_gives_the_same_forecasts_as_kafka(etth1) -> None:
     stream, _, replayed = etth1
     assert_equal_forecasts(published(stream), replayed)
+
+
+def test_a_backtest_scores_the_very_forecasts_that_kafka_has(etth1) -> None:
+    stream, _, _ = etth1
+    settings = load_settings(stream.config)
+    recording = read_recording([stream.config.parent / "part.csv"], settings.input, Columns())
+    manifest, network = load_configured(settings)
+    parts: list[Part] = []
+    backtest(recording, settings, manifest, network, Choice(start_ms=0), parts.append)
+    scored = {
+        (part.series, origin): quantiles
+        for part in parts
+        for origin, quantiles in zip(part.origin_ms.tolist(), part.quantiles, strict=True)
+    }
+    forecasts = published(stream)
+    assert {(forecast["series"], forecast["origin"]) for forecast in forecasts} == scored.keys()
+    for forecast in forecasts:
+        expected = scored[forecast["series"], forecast["origin"]]
+        found = np.array(list(forecast["quantiles"].values())).T
+        assert (np.abs(found - expected) <= 1e-5 * np.maximum(1, np.abs(expected))).all()
 
 
 @pytest.mark.parametrize(

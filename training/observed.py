@@ -1,0 +1,62 @@
+"""What a recording becomes on the grid, and what did not get onto it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecaster.config import StreamSettings
+from forecaster.errors import ConfigError
+from forecaster.event_time import DUPLICATE, LATE
+from forecaster.recording import Recording
+from forecaster.records import Float, Int
+from forecaster.windows import Block, Windows
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The observations of a whole recording: `block` and `origin_ms`, the event time of its rows.
+
+    `ticks`, `late` and `duplicate` count by the recording's names.
+    """
+
+    windows: Windows
+    block: Block
+    origin_ms: Int
+    ticks: dict[str, int]
+    late: dict[str, int]
+    duplicate: dict[str, int]
+
+    @property
+    def series(self) -> list[str]:
+        """Names by slot."""
+        return self.windows.slots.names
+
+    def of(self, slot: int) -> slice:
+        """The rows of one series, in the order of time."""
+        low, high = np.searchsorted(self.block.slot, [slot, slot + 1]).tolist()
+        return slice(low, high)
+
+    def values(self, slot: int) -> tuple[Int, Float]:
+        """Event times and values of one series `[rows]`, NaN where one is missing."""
+        rows = self.of(slot)
+        return self.origin_ms[rows], self.block.value[rows]
+
+
+def observe(recording: Recording, stream: StreamSettings, context_length: int) -> Observed:
+    """Push all of `recording` through the event time that serves.
+
+    Raises `ConfigError` where it completes no observation.
+    """
+    windows = Windows(stream, context_length)
+    names = [recording.names[n] for n in recording.series.tolist()]
+    partition = np.zeros(len(recording), np.int64)
+    outcome, block = windows.admit(partition, names, recording.time_ms, recording.value)
+    if not len(block):
+        raise ConfigError("the input completes no observation")
+
+    def count(series: Int) -> dict[str, int]:
+        counts = np.bincount(series, minlength=len(recording.names))
+        return dict(zip(recording.names, counts.tolist(), strict=True))
+
+    late, duplicate = (count(recording.series[outcome == kind]) for kind in (LATE, DUPLICATE))
+    return Observed(windows, block, windows.grid.origin_ms(block.index), count(recording.series), late, duplicate)
