@@ -17,10 +17,10 @@ from safetensors.numpy import load, save
 from forecaster.config import Settings
 from forecaster.errors import BundleError
 from forecaster.manifest import MANIFEST, WEIGHTS, Manifest, configured_bundle, read_bundle
-from forecaster.network import Network
+from forecaster.networks import AnyNetwork, make_network
 
 
-def save_bundle(folder: Path, manifest: Manifest, network: Network) -> Manifest:
+def save_bundle(folder: Path, manifest: Manifest, network: AnyNetwork) -> Manifest:
     """Write the bundle whole or not at all, replacing one that is there; returns the sealed manifest."""
     weights = save({name: value.numpy() for name, value in named_weights(network).items()})
     digest = hashlib.sha256(weights).hexdigest()
@@ -68,7 +68,7 @@ def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def load_bundle(folder: Path) -> tuple[Manifest, Network]:
+def load_bundle(folder: Path) -> tuple[Manifest, AnyNetwork]:
     """The manifest and the network of the bundle in `folder`.
 
     Raises `BundleError` with one line that names the file and the fault.
@@ -79,7 +79,7 @@ def load_bundle(folder: Path) -> tuple[Manifest, Network]:
         arrays = load(content)
     except (SafetensorError, ValueError, KeyError) as error:  # KeyError: a kind of number that NumPy has not
         raise BundleError(f"{path}: not a safetensors file: {error}") from error
-    network = Network(manifest.network)
+    network = make_network(manifest.network)
     weights = named_weights(network)
     if set(arrays) != set(weights):
         raise BundleError(f"{path}: its arrays are not those of the network that {MANIFEST} describes")
@@ -95,19 +95,13 @@ def load_bundle(folder: Path) -> tuple[Manifest, Network]:
     return manifest, network
 
 
-def load_configured(settings: Settings) -> tuple[Manifest, Network]:
+def load_configured(settings: Settings) -> tuple[Manifest, AnyNetwork]:
     """The bundle that `model.bundle` names, held against the rest of the configuration."""
     manifest, network = load_bundle(configured_bundle(settings))
     manifest.check_stream(settings)
     return manifest, network
 
 
-def named_weights(network: Network) -> dict[str, Any]:
+def named_weights(network: AnyNetwork) -> dict[str, Any]:
     """Every weight variable by a stable name, such as `gru_0/kernel`."""
-    layers = [
-        *network.recurrent,
-        network.output_layer,
-        network.skip,
-        *([network.recent] * (network.settings.recents > 0)),
-    ]
-    return {f"{layer.name}/{weight.name}": weight for layer in layers for weight in layer.trainable_variables}
+    return {f"{layer.name}/{weight.name}": weight for layer in network.parts for weight in layer.trainable_variables}

@@ -65,6 +65,16 @@ def _ordered_quantiles(levels: tuple[float, ...]) -> tuple[float, ...]:
     return levels
 
 
+def check_segments(segment_length: int, context_length: int, horizon: int) -> None:
+    """Raise `ValueError` where `segment_length` does not cut both a window and a horizon into whole segments."""
+    if context_length % segment_length or horizon % segment_length:
+        raise ValueError(
+            f"segment_length: {segment_length} must divide the context_length, {context_length}, "
+            f"and the horizon, {horizon}"
+        )
+
+
+NetworkKind = Literal["carried", "segment"]
 Duration = Annotated[int, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 Level = Annotated[float, Field(gt=0, lt=1)]
@@ -178,8 +188,21 @@ class ModelSettings(Section):
     context_length: Annotated[int, Field(ge=2, le=1_000_000)] = 336
     seasons: tuple[PositiveDuration, ...] | None = None
     transform: Literal["none", "log"] = "none"
+    network: NetworkKind = "carried"
+    segment_length: Annotated[int | None, Field(ge=1)] = None
     units: Units = (64,)
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _segments(self) -> "ModelSettings":
+        if self.network == "carried":
+            if self.segment_length is not None:
+                raise ValueError('segment_length: only network = "segment" has segments')
+            return self
+        if len(self.units) > 1:
+            raise ValueError(f'units: network = "segment" has one GRU layer, not {len(self.units)}')
+        check_segments(self.segment_length or 1, self.context_length, self.horizon)
+        return self
 
 
 class TrainingSettings(Section):
@@ -231,6 +254,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> "Settings":
         if self.stream.step is None and self.model.seasons:
             raise ValueError('model.seasons needs a stream.step with a duration, not "tick"')
+        if self.model.network == "segment" and any(len(units) > 1 for units in self.training.sizes):
+            raise ValueError('training.sizes: model.network = "segment" has one GRU layer')
         return self
 
     @classmethod

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from forecaster.network import Network
-from forecaster.records import Bool, Int
+from forecaster.records import Bool, Float, Int
+from forecaster.tile import Stage, Tile
 
 SERIES_LADDER = (2, 16, 128, 1024)
 ROUNDS_LADDER = (1, 8, 64, 512)
@@ -26,8 +27,8 @@ class Engine:
         self.network = network
         self.hidden = [np.zeros((0, units), np.float32) for units in network.settings.units]
         self.compiled_shapes = 0
-        self._advance = _compile(self._counted(network.advance))
-        self._head = _compile(self._counted(network.head))
+        self._advance = compile_function(self._counted(network.advance))
+        self._head = compile_function(self._counted(network.head))
 
     def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def traced(*arguments: Any) -> Any:
@@ -58,6 +59,19 @@ class Engine:
         for hidden in self.hidden:
             hidden[slots] = 0
 
+    def forecast(self, tile: Tile, stage: Stage) -> np.ndarray:
+        """Scaled quantiles `[n, horizon, quantiles]` at the tile's cells; every state moves on to its last round."""
+        with stage("features"):
+            inputs = tile.step.inputs()
+        with stage("infer"):
+            hidden = self.advance(tile.slot, inputs, tile.valid)
+            recent = tile.step.recent(tile.row, tile.column, self.network.settings.horizon)
+            return self.head(hidden[tile.row, tile.column], inputs[tile.row, tile.column], recent)
+
+    def baseline(self, tile: Tile) -> Float:
+        """Level plus profiles of the next steps, `[n, horizon]`."""
+        return tile.step.baseline(tile.row, tile.column, self.network.settings.horizon)
+
     def advance(self, slot: Int, inputs: np.ndarray, valid: Bool) -> np.ndarray:
         """Carry the state of `slot` through `inputs` `[series, rounds, inputs]`.
 
@@ -65,8 +79,8 @@ class Engine:
         leave the state alone.
         """
         series, rounds = valid.shape
-        rows, columns = _rung(series, SERIES_LADDER), _rung(rounds, ROUNDS_LADDER)
-        gathered = [_pad(hidden[slot], rows) for hidden in self.hidden]
+        rows, columns = rung(series, SERIES_LADDER), rung(rounds, ROUNDS_LADDER)
+        gathered = [pad_rows(hidden[slot], rows) for hidden in self.hidden]
         padded = np.pad(inputs, ((0, rows - series), (0, columns - rounds), (0, 0)))
         mask = np.pad(valid, ((0, rows - series), (0, columns - rounds)))
         output, carried = self._advance(padded, mask, gathered)
@@ -76,12 +90,13 @@ class Engine:
 
     def head(self, hidden: np.ndarray, inputs: np.ndarray, recent: np.ndarray) -> np.ndarray:
         """Scaled quantiles `[n, horizon, quantiles]` for rows of `hidden`, `inputs` and `recent`."""
-        parts = []
+        settings = self.network.settings
+        parts = [np.zeros((0, settings.horizon, len(settings.quantiles)), np.float32)]
         for low in range(0, len(hidden), HEAD_LADDER[-1]):
             part = slice(low, min(low + HEAD_LADDER[-1], len(hidden)))
             count = part.stop - part.start
-            rows = _rung(count, HEAD_LADDER)
-            output = self._head(*(_pad(array[part], rows) for array in (hidden, inputs, recent)))
+            rows = rung(count, HEAD_LADDER)
+            output = self._head(*(pad_rows(array[part], rows) for array in (hidden, inputs, recent)))
             parts.append(keras.ops.convert_to_numpy(output)[:count])
         return np.concatenate(parts)
 
@@ -106,23 +121,23 @@ def tiles(length: Int) -> Iterator[tuple[Int, int, int]]:
 
 def _efficiency(left: Int, rounds: int) -> float:
     """Useful share of the work of one call that takes up to `rounds` of the rounds `left`."""
-    cells = _rung(len(left), SERIES_LADDER) * rounds
+    cells = rung(len(left), SERIES_LADDER) * rounds
     if cells > MOST_CELLS:
         return 0.0
     return float(np.minimum(left, rounds).sum()) / (cells + CALL_CELLS)
 
 
-def _rung(size: int, ladder: tuple[int, ...]) -> int:
+def rung(size: int, ladder: tuple[int, ...]) -> int:
     """The smallest rung of `ladder` that holds `size`."""
     return next(rung for rung in ladder if rung >= size)
 
 
-def _pad(rows: np.ndarray, count: int) -> np.ndarray:
+def pad_rows(rows: np.ndarray, count: int) -> np.ndarray:
     """`rows` with zero rows behind, `count` in all."""
     return np.pad(rows, ((0, count - len(rows)), *[(0, 0)] * (rows.ndim - 1)))
 
 
-def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
+def compile_function(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` compiled by XLA once per shape, on whichever backend Keras runs."""
     if keras.backend.backend() == "jax":
         import jax  # noqa: PLC0415  # only one of the two backends is installed

@@ -3,8 +3,8 @@
 For each series: `level`s (exponential means over several spans), a seasonal `profile` per season
 (exponential mean per phase of what the level leaves over), a `scale` (mean absolute error of the
 one-step baseline), faster ones beside it, and exponential means of the residual. The *baseline* of step h is the first
-level plus the profiles at that step's phase; the network forecasts (value − baseline) / scale. With
-`transform = "log"` all of this is of the values' logarithms.
+level plus the profiles at that step's phase; the network forecasts (value − baseline) / scale, one over
+windows (value − last value) / scale. With `transform = "log"` all of this is of the values' logarithms.
 
 Each profile has `recent` ones beside it, which follow the last few visits of a phase; what they differ
 by from the profile at a step's phase is an input of that step: the network weighs old against new.
@@ -24,6 +24,7 @@ from forecaster.records import Bool, Float, Int
 from forecaster.recurrences import exponential_mean, linear_recurrence
 
 CLIP = 10.0
+LAST = 1.0  # span of the level that is the last known value
 MOST_VISITS = 65_535  # counted; the smallest profile_rate is reached long before
 STATE = "seen", "level", "residual_mean", "scale", "volatility", "profile", "recent", "visits"
 SMALLEST_SCALE = 1e-10  # of the level: below what float64 resolves of a level times a unit weight
@@ -222,10 +223,17 @@ class FeatureStep:
             total += path.ahead(row, column, ahead)
         return total
 
-    def forecast(self, row: Int, column: Int, scaled: np.ndarray) -> tuple[Float, Float]:
-        """Values for the network's outputs `scaled` `[n, horizon, quantiles]`, and the series' scale `[n]` in them."""
+    def last(self) -> Float:
+        """The last known value at every round, transformed: `[series, rounds]`; it takes a level over one step."""
+        last: Float = self.level[self.state.settings.level_spans.index(LAST)]
+        return last
+
+    def forecast(self, row: Int, column: Int, scaled: np.ndarray, baseline: Float) -> tuple[Float, Float]:
+        """Values for the network's outputs `scaled` `[n, horizon, quantiles]`, and the series' scale `[n]` in them.
+
+        The outputs are counted from `baseline`, `[n, horizon]`, or `[n, 1]` where it is the same at every step.
+        """
         scale, settings = self.safe_scale()[row, column], self.state.settings
-        baseline = self.baseline(row, column, scaled.shape[1])
         values = settings.restored(baseline[..., None] + scale[:, None, None] * scaled.astype(np.float64))
         return values, scale if settings.transform == "none" else scale * np.exp(self.level[0, row, column])
 

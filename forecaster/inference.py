@@ -1,23 +1,15 @@
 """From the block of new observations to quantiles: features, carried state, and the way back."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.engine import Engine, tiles
+from forecaster.engine import tiles
 from forecaster.features import Features, FeatureSettings
-from forecaster.network import Network
+from forecaster.networks import AnyNetwork, make_engine
 from forecaster.records import Bool, Float, Int
+from forecaster.tile import Stage, Tile, no_stage
 from forecaster.windows import Block, Windows
-
-Stage = Callable[[str], AbstractContextManager[object]]
-
-
-def no_stage(_: str) -> AbstractContextManager[object]:
-    """Time nothing."""
-    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +30,12 @@ class Emitted:
 
 
 class Inference:
-    """Feature state and hidden state of every slot; no row of a tile depends on another's."""
+    """Feature state of every slot and the network's own; no row of a tile depends on another's."""
 
-    def __init__(self, features: FeatureSettings, network: Network, windows: Windows, stage: Stage = no_stage) -> None:
-        self.features, self.engine, self.windows = Features(features), Engine(network), windows
+    def __init__(
+        self, features: FeatureSettings, network: AnyNetwork, windows: Windows, stage: Stage = no_stage
+    ) -> None:
+        self.features, self.engine, self.windows = Features(features), make_engine(network), windows
         self._network, self._stage = network.settings, stage
 
     def _grow(self) -> None:
@@ -78,20 +72,14 @@ class Inference:
         cell = np.where(valid, first[:, None] + np.arange(rounds), 0)
         slot = block.slot[first]
         values = np.where(valid, block.value[cell], np.nan)
+        row, column = np.nonzero(valid & emit[cell])
         with self._stage("features"):
             step = self.features.advance(slot, block.index[first], values)
-            inputs = step.inputs()
-        row, column = np.nonzero(valid & emit[cell])
-        scaled = None
-        with self._stage("infer"):
-            hidden = self.engine.advance(slot, inputs, valid)
-            if len(row):
-                recent = step.recent(row, column, self._network.horizon)
-                scaled = self.engine.head(hidden[row, column], inputs[row, column], recent)
+        tile = Tile(slot, values, valid, step, row, column, self.windows)
+        scaled = self.engine.forecast(tile, self._stage)
         with self._stage("features"):
+            values_and_scale = step.forecast(row, column, scaled, self.engine.baseline(tile))
+            emitted = Emitted(cell[row, column], *values_and_scale, step.seen[row, column])
             self.windows.push(slot, values, np.minimum(left, rounds))
-            emitted = self._nothing()
-            if scaled is not None:
-                emitted = Emitted(cell[row, column], *step.forecast(row, column, scaled), step.seen[row, column])
             step.commit()
         return emitted

@@ -7,25 +7,41 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
-from forecaster.config import Quantiles, Settings, format_duration
+from forecaster.config import NetworkKind, Quantiles, Settings, check_segments, format_duration
 from forecaster.errors import BundleError, ConfigError
-from forecaster.features import FeatureSettings
+from forecaster.features import LAST, FeatureSettings
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 MOST_BYTES = 1 << 30
 
 
 class NetworkSettings(BaseModel):
-    """Shape of the network. `quantiles` ascend and contain 0.5; `recents` are inputs of each horizon step."""
+    """Shape of the network. `quantiles` ascend and contain 0.5.
+
+    A "carried" network takes `inputs` features of one observation and `recents` of each horizon step, a
+    "segment" network a window of `inputs` observations, in segments of `segment_length`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: NetworkKind = "carried"
+    segment_length: PositiveInt | None = None
     inputs: PositiveInt
     recents: NonNegativeInt = 0
     units: tuple[PositiveInt, ...] = Field(min_length=1)
     horizon: PositiveInt
     quantiles: Quantiles
     dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _whole_segments(self) -> "NetworkSettings":
+        if (self.kind == "segment") != (self.segment_length is not None):
+            raise ValueError("segment_length belongs to a segment network, which has one")
+        if self.segment_length is not None:
+            check_segments(self.segment_length, self.inputs, self.horizon)
+            if len(self.units) > 1:
+                raise ValueError("units: a segment network has one GRU layer")
+        return self
 
 
 class Manifest(BaseModel):
@@ -52,6 +68,17 @@ class Manifest(BaseModel):
             raise ValueError("features.seasons needs a step with a duration")
         return self
 
+    @model_validator(mode="after")
+    def _inputs_fit(self) -> "Manifest":
+        if self.network.kind == "segment":
+            if self.network.inputs != self.context_length:
+                raise ValueError("network.inputs is not the context_length")
+            if LAST not in self.features.level_spans:
+                raise ValueError("features.level_spans has no 1, the last value that a window is counted from")
+        elif (self.network.inputs, self.network.recents) != (len(self.features.input_names), self.features.recents):
+            raise ValueError("network.inputs and network.recents are not the numbers that its features give")
+        return self
+
     @property
     def ready_after(self) -> int:
         """Values that a series must have had until its forecasts are no longer those of a warming one."""
@@ -64,9 +91,8 @@ class Manifest(BaseModel):
         return int(max(self.features.longest_span, self.ready_after) * self.step_ms)
 
     def digest(self) -> str:
-        """sha256 of all of the manifest but this digest itself, as a file gives it back: NaN is null."""
-        content = json.loads(self.model_dump_json(exclude={"manifest_sha256"}))
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        """`content_digest` of the manifest as a file gives it back: NaN is null."""
+        return content_digest(json.loads(self.model_dump_json()))
 
     def check_stream(self, settings: Settings) -> None:
         """Raise `ConfigError` where the configuration asks for another stream or horizon than trained."""
@@ -85,6 +111,8 @@ class Manifest(BaseModel):
                 ("horizon", self.network.horizon),
                 ("quantiles", self.network.quantiles),
                 ("context_length", self.context_length),
+                ("network", self.network.kind),
+                ("segment_length", self.network.segment_length),
             )
             if name in stated
         }
@@ -94,6 +122,16 @@ class Manifest(BaseModel):
                     f"{setting}: the configuration says {asked!r}, the bundle {settings.model.bundle} "
                     f"was trained for {made!r}"
                 )
+
+
+def content_digest(content: dict[str, Any]) -> str:
+    """sha256 of all of a manifest's `content` but this digest itself.
+
+    Of what the file says rather than of the `Manifest` made of it: a manifest written before a setting was
+    known says nothing of it.
+    """
+    rest = {name: value for name, value in content.items() if name != "manifest_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def read_bundle(folder: Path) -> tuple[Manifest, bytes]:
@@ -116,17 +154,15 @@ def configured_bundle(settings: Settings) -> Path:
 
 
 def _load_manifest(path: Path) -> Manifest:
+    content = _read(path)
     try:
-        manifest = Manifest.model_validate_json(_read(path))
+        manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, fault["loc"])) or "content"
         raise BundleError(f"{path}: {place}: {fault['msg']}") from None
-    if manifest.digest() != manifest.manifest_sha256:
+    if content_digest(json.loads(content)) != manifest.manifest_sha256:
         raise BundleError(f"{path}: altered: its content does not match its manifest_sha256")
-    features, network = manifest.features, manifest.network
-    if (network.inputs, network.recents) != (len(features.input_names), features.recents):
-        raise BundleError(f"{path}: network.inputs and network.recents are not the numbers that its features give")
     return manifest
 
 

@@ -43,6 +43,11 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         self.recent = RecentProfiles(settings.horizon, settings.recents)
         self.build((None, None, settings.inputs))
 
+    @property
+    def parts(self) -> list[Any]:
+        """The layers that have weights."""
+        return [*self.recurrent, self.output_layer, self.skip, self.recent]
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002  # Keras' signature
         """Make all weights; `input_shape` is `(None, None, inputs)`."""
         below = self.settings.inputs
@@ -85,13 +90,19 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         levels = self.settings.quantiles
         flat = self.output_layer(hidden) + self.skip(inputs)
         free = ops.reshape(flat, (*ops.shape(flat)[:-1], self.settings.horizon, len(levels)))
-        middle = levels.index(0.5)
-        columns = [free[..., middle] + self.recent(recent)]
-        for level in range(middle + 1, len(levels)):
-            columns.append(columns[-1] + ops.softplus(free[..., level]))
-        for level in reversed(range(middle)):
-            columns.insert(0, columns[0] - ops.softplus(free[..., level]))
-        return ops.stack(columns, axis=-1)
+        middle = free[..., levels.index(0.5)] + self.recent(recent)
+        return ordered_quantiles(middle, free, levels)
+
+
+def ordered_quantiles(middle: Tensor, free: Tensor, levels: tuple[float, ...]) -> Tensor:
+    """Quantiles that ascend along the last axis: `middle`, and steps away from it by the `free` ones' softplus."""
+    at = levels.index(0.5)
+    columns = [middle]
+    for level in range(at + 1, len(levels)):
+        columns.append(columns[-1] + ops.softplus(free[..., level]))
+    for level in reversed(range(at)):
+        columns.insert(0, columns[0] - ops.softplus(free[..., level]))
+    return ops.stack(columns, axis=-1)
 
 
 class RecentProfiles(keras.layers.Layer):  # type: ignore[misc]

@@ -12,10 +12,11 @@ from forecaster.config import Settings
 from forecaster.event_time import ACCEPTED, DUPLICATE, LATE
 from forecaster.formats.forecast_json import ForecastEncoder, Forecasts
 from forecaster.formats.json_ticks import JsonTickDecoder
-from forecaster.inference import Emitted, Inference, Stage, no_stage
+from forecaster.inference import Emitted, Inference
 from forecaster.manifest import Manifest
-from forecaster.network import Network
+from forecaster.networks import AnyNetwork
 from forecaster.records import Bool, Fault, Int, Message, RecordBatch, TickBatch
+from forecaster.tile import Stage, no_stage
 from forecaster.windows import Block, Windows
 
 
@@ -37,7 +38,7 @@ class Output:
 class Pipeline:
     """All state of the series that this process owns, and the line that every batch goes through."""
 
-    def __init__(self, settings: Settings, manifest: Manifest, network: Network, stage: Stage = no_stage) -> None:
+    def __init__(self, settings: Settings, manifest: Manifest, network: AnyNetwork, stage: Stage = no_stage) -> None:
         self.settings, self._stage = settings, stage
         self.decoder = JsonTickDecoder(settings.input)
         self.windows = Windows(settings.stream, manifest.context_length)

@@ -127,6 +127,17 @@ class Windows:
         self.values[slot[rows], place[rows, columns]] = values[rows, columns]
         self.rounds[slot] += length
 
+    def ending_at(self, slot: Int, values: Float, row: Int, column: Int) -> Float:
+        """The last `context_length` observations at (row, column) `[n, context_length]`, NaN where there is none.
+
+        `values` `[series, rounds]` are what `slot` `[series]` has had since the last push, oldest first.
+        """
+        behind = column[:, None] + np.arange(1 - self.context_length, 1)
+        pushed = slot[row][:, None]
+        before = self.values[pushed, (self.rounds[pushed] + behind) % self.context_length]
+        window: Float = np.where(behind < 0, before, values[row[:, None], np.maximum(behind, 0)])
+        return window
+
     def window(self, slot: int) -> Float:
         """The last `context_length` observations of `slot`, oldest first, NaN where there is none yet."""
         return np.roll(self.values[slot], -int(self.rounds[slot] % self.context_length))

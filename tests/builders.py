@@ -10,12 +10,14 @@ import numpy as np
 
 from forecaster.bundle import named_weights
 from forecaster.config import Settings
-from forecaster.engine import Engine
 from forecaster.features import FeatureSettings
 from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.network import Network
+from forecaster.networks import AnyNetwork, make_engine
 from forecaster.pipeline import Output, Pipeline
 from forecaster.records import Headers, RecordBatch
+from forecaster.segment_network import SegmentNetwork
+from forecaster.tile import ServingEngine
 
 START_MS = 1_714_550_400_000
 FEATURES = FeatureSettings(
@@ -26,6 +28,7 @@ FEATURES = FeatureSettings(
     profile_rate=0.1,
     recent_rates=(0.3, 1.0),
 )
+WINDOWED = FEATURES.model_copy(update={"level_spans": (6.0, 20.0, 1.0)})  # for a segment network
 FLAT = FeatureSettings(level_spans=(1.0, 6.0), residual_spans=(3.0,), scale_span=12.0)  # for step = "tick"
 CONTEXT = 8
 
@@ -78,19 +81,43 @@ def _network(
     return made
 
 
-def randomise(made: Network, seed: int, spread: float) -> None:
+@cache
+def segment_network(
+    *, units: int = 5, horizon: int = 4, quantiles: tuple[float, ...] = (0.1, 0.5, 0.9), length: int = 2, seed: int = 0
+) -> SegmentNetwork:
+    """The same over windows of `CONTEXT` observations; it takes features that have the last value."""
+    shape = NetworkSettings(
+        kind="segment", segment_length=length, inputs=CONTEXT, units=(units,), horizon=horizon, quantiles=quantiles
+    )
+    made = SegmentNetwork(shape, seed)
+    randomise(made, seed, 0.5)
+    return made
+
+
+def randomise(made: AnyNetwork, seed: int, spread: float) -> None:
     draw = np.random.default_rng(seed)
     for weight in named_weights(made).values():
         weight.assign(draw.normal(0, spread, tuple(weight.shape)).astype(np.float32))
 
 
 @cache
-def compiled(made: Network) -> Engine:
+def compiled(made: AnyNetwork) -> ServingEngine:
     """The one engine whose compiled functions all pipelines of `made` share."""
-    return Engine(made)
+    return make_engine(made)
 
 
-def manifest(made: Network, *, features: FeatureSettings = FEATURES, **changes: Any) -> Manifest:
+def share_compiled(engine: ServingEngine, made: AnyNetwork) -> None:
+    """Give `engine` the compiled functions of every other one of `made`."""
+    functions = {"_advance", "_head", "_call"}
+    vars(engine).update({name: made for name, made in vars(compiled(made)).items() if name in functions})
+
+
+def features_of(made: AnyNetwork) -> FeatureSettings:
+    return WINDOWED if isinstance(made, SegmentNetwork) else FEATURES
+
+
+def manifest(made: AnyNetwork, *, features: FeatureSettings | None = None, **changes: Any) -> Manifest:
+    features = features or features_of(made)
     content: dict[str, Any] = {"name": "test", "version": "1", "step_ms": 1_000, "bar": None, "training": {}}
     content |= {"context_length": CONTEXT, "features": features, "network": made.settings}
     return Manifest(**(content | changes))
@@ -98,18 +125,17 @@ def manifest(made: Network, *, features: FeatureSettings = FEATURES, **changes: 
 
 def pipeline(
     settings: Settings | None = None,
-    made: Network | None = None,
+    made: AnyNetwork | None = None,
     *,
-    features: FeatureSettings = FEATURES,
+    features: FeatureSettings | None = None,
     **changes: Any,
 ) -> Pipeline:
     """A pipeline without any state; compiling is shared with every other one of the same network."""
     settings = settings or Settings()
-    made = made or network(features=features)
+    made = made or network(features=features or FEATURES)
     of_stream = {"step_ms": settings.stream.step, "bar": settings.stream.bar}
     line = Pipeline(settings, manifest(made, features=features, **(of_stream | changes)), made)
-    engine, shared = line.inference.engine, compiled(made)
-    engine._advance, engine._head = shared._advance, shared._head
+    share_compiled(line.inference.engine, made)
     return line
 
 

@@ -88,11 +88,12 @@ def untidy(seed: int) -> Recording:
 
 
 @pytest.mark.parametrize("stream", [{"step": "1s"}, {"step": "1s", "bar": "mean"}, {"step": "tick"}])
-def test_the_forecasts_are_those_that_replay_publishes(stream, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("kind", ["carried", "segment"])
+def test_the_forecasts_are_those_that_replay_publishes(stream, kind, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(backtest_module, "CHUNK_NUMBERS", 500)
     ticks, settings = untidy(1), Settings(stream=stream)
-    features = FLAT if stream["step"] == "tick" else FEATURES
-    made = builders.network(features=features)
+    features = FLAT if stream["step"] == "tick" else FEATURES if kind == "carried" else builders.WINDOWED
+    made = builders.network(features=features) if kind == "carried" else builders.segment_network()
     line = builders.pipeline(settings, made, features=features)
     scales: list[float] = []
 

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 from forecaster import manifest as manifest_module
 from forecaster.bundle import check_writable, load_bundle, named_weights, save_bundle
 from forecaster.errors import BundleError
-from forecaster.manifest import MANIFEST, WEIGHTS, Manifest, NetworkSettings
+from forecaster.manifest import MANIFEST, WEIGHTS, NetworkSettings, content_digest
 from forecaster.network import Network
 
 
@@ -41,10 +41,7 @@ def seal(folder, **changes):
     """Write the manifest with `changes` and fitting digests, as only an attacker or a bug would."""
     tree = json.loads((folder / MANIFEST).read_text("utf-8"))
     tree |= {"weights_sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()} | changes
-    try:
-        tree["manifest_sha256"] = Manifest(**tree).digest()
-    except ValueError:
-        tree["manifest_sha256"] = ""
+    tree["manifest_sha256"] = content_digest(tree)
     (folder / MANIFEST).write_text(json.dumps(tree), "utf-8")
 
 

@@ -19,6 +19,7 @@ from builders import (
     published,
     records_of,
     run,
+    segment_network,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,12 +54,16 @@ KINDS = st.fixed_dictionaries(
 )
 
 
-def fresh_lines(kind, *, per_event=False, emit="every"):
+MADE = st.sampled_from([None, segment_network()])
+NETWORKS = pytest.mark.parametrize("made", [None, segment_network()], ids=["carried", "segment"])
+
+
+def fresh_lines(kind, *, per_event=False, emit="every", made=None):
     """A function that makes pipelines; `per_event` takes step = "tick" where `kind` has no bar."""
     if per_event and not kind["bar"]:
         setup = Settings(emit=emit, stream=StreamSettings(**kind | {"step": "tick"}))
-        return lambda: pipeline(setup, features=FLAT)
-    return lambda: pipeline(Settings(emit=emit, stream=StreamSettings(**kind)))
+        return lambda: pipeline(setup, made, features=FLAT)
+    return lambda: pipeline(Settings(emit=emit, stream=StreamSettings(**kind)), made)
 
 
 def totals(outputs):
@@ -90,10 +95,10 @@ def test_outcomes_sum_to_the_ticks_decoded_less_those_still_held(ticks, cuts, ki
         assert counted["forecast"] == len(published(outputs))
 
 
-@given(streams(), cut_lists, KINDS, st.integers(0, 60))
+@given(streams(), cut_lists, KINDS, st.integers(0, 60), MADE)
 @settings(**NO_STATE)
-def test_a_silent_prefix_then_the_rest_gives_what_the_undisturbed_run_gave_from_there(ticks, cuts, kind, resume):
-    fresh, records = fresh_lines(kind), records_of(ticks)
+def test_a_silent_prefix_then_the_rest_gives_what_the_undisturbed_run_gave_from_there(ticks, cuts, kind, resume, made):
+    fresh, records = fresh_lines(kind, made=made), records_of(ticks)
     undisturbed = run(fresh(), records, cuts)
 
     before = run(fresh(), records[:resume])
@@ -119,26 +124,29 @@ def test_silent_records_give_no_message_and_no_outcome(ticks, cuts):
     assert sum(output.replayed for output in outputs) == len(records)
 
 
-@given(streams(), cut_lists, KINDS, st.booleans())
+@given(streams(), cut_lists, KINDS, st.booleans(), MADE)
 @settings(**NO_STATE)
-def test_poll_boundaries_never_change_what_every_publishes(ticks, cuts, kind, per_event):
-    fresh, records = fresh_lines(kind, per_event=per_event), records_of(ticks)
+def test_poll_boundaries_never_change_what_every_publishes(ticks, cuts, kind, per_event, made):
+    fresh, records = fresh_lines(kind, per_event=per_event, made=made), records_of(ticks)
     whole, parts = run(fresh(), records), run(fresh(), records, cuts)
     assert totals(whole) == totals(parts)
     assert_same_set(published(parts), published(whole))
 
 
-def test_hundreds_of_rounds_at_once_forecast_as_hundreds_of_polls_of_one_tick():
+@NETWORKS
+def test_hundreds_of_rounds_at_once_forecast_as_hundreds_of_polls_of_one_tick(made):
     draw = np.random.default_rng(1)
     records = records_of([Tick("a", n, float(v)) for n, v in enumerate(draw.normal(0, 1, 700)) if n % 97])
-    once = published(run(pipeline(), records))
-    assert_equal(published(run(pipeline(), records, range(200))), once)
-    assert_equal(published(run(pipeline(), records, range(0, 700, 9))), once)
+    once = published(run(pipeline(made=made), records))
+    assert_equal(published(run(pipeline(made=made), records, range(200))), once)
+    assert_equal(published(run(pipeline(made=made), records, range(0, 700, 9))), once)
 
 
-@given(streams(names=("b", "c", "d", "e")), streams(names=("target",), most=25), cut_lists, cut_lists, st.randoms())
+@given(
+    streams(names=("b", "c", "d", "e")), streams(names=("target",), most=25), cut_lists, cut_lists, st.randoms(), MADE
+)
 @settings(**NO_STATE)
-def test_batch_mates_do_not_change_a_forecast(mates, own, cuts, cuts_alone, random):
+def test_batch_mates_do_not_change_a_forecast(mates, own, cuts, cuts_alone, random, made):
     records = records_of(own, first_offset=1_000)
     others = [row._replace(partition=random.randrange(2), offset=n) for n, row in enumerate(records_of(mates))]
     mixed, left = [], list(records)
@@ -146,34 +154,36 @@ def test_batch_mates_do_not_change_a_forecast(mates, own, cuts, cuts_alone, rand
         while left and random.random() < 0.5:
             mixed.append(left.pop(0))
         mixed.append(row)
-    alone = published(run(pipeline(), records, cuts_alone))
-    among = [f for f in published(run(pipeline(), mixed + left, cuts)) if f["series"] == "target"]
+    alone = published(run(pipeline(made=made), records, cuts_alone))
+    among = [f for f in published(run(pipeline(made=made), mixed + left, cuts)) if f["series"] == "target"]
     assert_equal(sorted(among, key=lambda f: f["source"]["offset"]), alone)
 
 
-def test_two_thousand_batch_mates_of_all_lengths_do_not_change_a_forecast():
+@NETWORKS
+def test_two_thousand_batch_mates_of_all_lengths_do_not_change_a_forecast(made):
     draw = np.random.default_rng(2)
     own = [Tick("target", n, float(v)) for n, v in enumerate(draw.normal(0, 1, 40))]
     mates = [Tick(f"s{s}", n, float(draw.normal())) for s in range(2_000) for n in range(int(draw.integers(1, 6)))]
     busy = [Tick(f"busy{s}", n, float(draw.normal())) for s in range(3) for n in range(700)]
     records = records_of(own, first_offset=100_000)
     crowd = records_of(mates + busy)
-    among = published(run(pipeline(), crowd[:4_000] + records + crowd[4_000:]))
-    assert_equal([f for f in among if f["series"] == "target"], published(run(pipeline(), records)))
+    among = published(run(pipeline(made=made), crowd[:4_000] + records + crowd[4_000:]))
+    assert_equal([f for f in among if f["series"] == "target"], published(run(pipeline(made=made), records)))
 
 
-def test_a_reused_slot_remembers_nothing_of_the_series_before():
+@NETWORKS
+def test_a_reused_slot_remembers_nothing_of_the_series_before(made):
     draw = np.random.default_rng(3)
     setup = Settings(stream=StreamSettings(allowed_lateness="2s", late_restart=2))
     before = records_of([Tick(f"old{n % 5}", n // 5, float(v), 1) for n, v in enumerate(draw.normal(50, 9, 200))])
     after = records_of([Tick(f"new{n % 5}", n // 5, float(v), 1) for n, v in enumerate(draw.normal(0, 1, 100))])
-    line = pipeline(setup)
+    line = pipeline(setup, made)
     run(line, before, [90])
     slots = len(line.windows.slots.names)
     line.drop(1)
     used = published(run(line, after, [33]))
     assert len(line.windows.slots.names) == slots
-    assert_same_set(used, published(run(pipeline(setup), after, [33])))
+    assert_same_set(used, published(run(pipeline(setup, made), after, [33])))
 
 
 def test_dropping_a_partition_leaves_the_series_of_the_others_alone():
@@ -195,11 +205,12 @@ def test_latest_publishes_the_newest_observation_of_each_series_and_supersedes_t
     assert totals(outputs) == {"forecast": 2, "superseded": 2}
 
 
-def test_latest_forecasts_what_every_forecasts_at_the_same_observation():
+@NETWORKS
+def test_latest_forecasts_what_every_forecasts_at_the_same_observation(made):
     ticks = [Tick("ab"[n % 2], n // 2, float(n * n % 11)) for n in range(80)]
     records = records_of(ticks)
-    every = by_source(published(run(pipeline(), records)))
-    latest = published(run(pipeline(Settings(emit="latest")), records, [13, 40, 41]))
+    every = by_source(published(run(pipeline(made=made), records)))
+    latest = published(run(pipeline(Settings(emit="latest"), made), records, [13, 40, 41]))
     assert len(latest) == 7
     for forecast in latest:
         (same,) = by_source([forecast])

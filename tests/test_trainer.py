@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 from safetensors.numpy import save_file
 
-import training.step
 from forecaster.config import TrainingSettings
 from forecaster.errors import ConfigError, ForecasterError
 from forecaster.network import Network
@@ -140,7 +139,7 @@ def test_the_parts_of_a_batch_do_not_change_the_step(monkeypatch) -> None:
     made = network(units=(3,))
     batch = a_batch(np.random.default_rng(0), 7, made)
     whole, loss = one_step(made, batch)
-    monkeypatch.setattr(training.step, "PART", 2)
+    monkeypatch.setattr(ScoredNetwork, "part", 2)
     parts, same = one_step(made, batch)
     assert same == pytest.approx(loss, rel=1e-6)
     np.testing.assert_allclose(parts.first, whole.first, rtol=1e-4, atol=1e-7)

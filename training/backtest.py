@@ -14,7 +14,7 @@ from forecaster.errors import ConfigError
 from forecaster.features import Features
 from forecaster.inference import Emitted, Inference
 from forecaster.manifest import Manifest
-from forecaster.network import Network
+from forecaster.networks import AnyNetwork
 from forecaster.recording import Recording
 from forecaster.records import Float, Int
 from forecaster.windows import Block
@@ -152,7 +152,7 @@ def backtest(
     recording: Recording,
     settings: Settings,
     manifest: Manifest,
-    network: Network,
+    network: AnyNetwork,
     choice: Choice,
     watch: Callable[[Part], None] = unwatched,
 ) -> Results:

@@ -11,6 +11,7 @@ from forecaster.features import FeatureSettings
 from training.data import Scratch
 from training.prepare import Prepared
 from training.seasons import likely_seasons
+from training.segment_examples import windowed
 from training.table import FeatureTable, feature_table
 
 
@@ -38,9 +39,8 @@ def candidates(prepared: Prepared, settings: Settings, scratch: Scratch) -> list
         offered = [tuple(season // (step_ms or 1) for season in model.seasons)]
     made = []
     for seasons in offered:
-        features = _first_scale(
-            FeatureSettings.derive(seasons, model.context_length, model.transform), prepared, scratch
-        )
+        features = FeatureSettings.derive(seasons, model.context_length, model.transform)
+        features = _first_scale(windowed(features) if model.network == "segment" else features, prepared, scratch)
         made.append((features, feature_table(prepared.data, features, scratch)))
     return [Candidate(*one, units) for one, units in product(made, settings.training.sizes or (model.units,))]
 

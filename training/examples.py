@@ -47,9 +47,13 @@ class Examples:
         self.table, self.horizon = table, horizon
         self.rounds = table.data.before(end_ms)
 
-    def targets(self, row: Int) -> tuple[np.ndarray, np.ndarray]:
-        """Scaled targets `[n, horizon]` of the origins at `row` `[n]`, 0 where there is none, and weights."""
-        scaled = (self._ahead(row) - self.table.baseline(row, self.horizon)) / self.table.scale[row][:, None]
+    def targets(self, row: Int, baseline: Float | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Scaled targets `[n, horizon]` of the origins at `row` `[n]`, 0 where there is none, and weights.
+
+        They are counted from `baseline` `[n, horizon or 1]`, which is level plus profiles if not given.
+        """
+        baseline = self.table.baseline(row, self.horizon) if baseline is None else baseline
+        scaled = (self._ahead(row) - baseline) / self.table.scale[row][:, None]
         return _weighted(scaled, self.table.seen[row] > 0)
 
     def _ahead(self, row: Int) -> Float:

@@ -12,24 +12,17 @@ import tensorflow as tf
 from forecaster import __version__
 from forecaster.config import Settings
 from forecaster.errors import ConfigError
-from forecaster.manifest import Manifest, NetworkSettings
-from forecaster.network import Network
+from forecaster.manifest import Manifest
+from forecaster.networks import AnyNetwork
 from training.candidates import Candidate, candidates
 from training.checkpoint import Checkpoint
 from training.cluster import Cluster
 from training.course import Epoch
 from training.data import Scratch
-from training.examples import BatchShape, Examples
-from training.loss import Loss, caution
+from training.examples import Examples
+from training.material import material
 from training.prepare import Prepared, Say, Source, prepare
-from training.scored import ScoredNetwork
-from training.start import start_from_residuals
 from training.trainer import Trainer
-from training.validation import Validation
-
-SCORED, SCORED_STEPS = (4, 24), 6_144  # rounds of a training window that count: fewer of a longer horizon
-UNSCORED = 0.4  # of a training window: the rounds over which the empty hidden state fills
-COLD = 0.1  # of the training windows begin from an empty state
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +40,7 @@ def train(
     cluster: Cluster | None = None,
     checkpoint: Checkpoint | None = None,
     scratch: Scratch | None = None,
-) -> tuple[Manifest, Network]:
+) -> tuple[Manifest, AnyNetwork]:
     """Fit a network to the training part, keep the weights that are best on the validation part.
 
     Where seasons or sizes are left to choose, several are trained and the validation part chooses.
@@ -57,7 +50,7 @@ def train(
     watch, cluster, scratch = watch or Watch(), cluster or Cluster(), scratch or Scratch()
     prepared = prepare(source, settings, scratch, watch.say)
     offered = candidates(prepared, settings, scratch)
-    best: tuple[Manifest, Network] | None = None
+    best: tuple[Manifest, AnyNetwork] | None = None
     tried: dict[str, float] = {}
     for number, candidate in enumerate(offered):
         name = candidate.describe(settings.stream.step)
@@ -82,46 +75,19 @@ def _fit(
     watch: Watch,
     cluster: Cluster,
     checkpoint: Checkpoint | None,
-) -> tuple[Manifest, Network]:
+) -> tuple[Manifest, AnyNetwork]:
     """The best epoch of `candidate`."""
-    model, training, table = settings.model, settings.training, candidate.table
-    examples = Examples(table, model.horizon, prepared.split.train_end_ms)
-    _check_length(examples, model.horizon)
-    network = Network(
-        NetworkSettings(
-            inputs=len(candidate.features.input_names),
-            recents=candidate.features.recents,
-            units=candidate.units,
-            horizon=model.horizon,
-            quantiles=model.quantiles,
-            dropout=model.dropout,
-        ),
-        training.seed,
-    )
-    start_from_residuals(network, examples)
-    manifest = _manifest(candidate, network, prepared, settings)
-    validation = Validation(table, network, prepared.split, model.context_length)
-    trainer = Trainer(
-        ScoredNetwork(network, on_gpu=cluster.on_gpu),
-        Loss(model.quantiles, caution(model.horizon, int(examples.rounds.max()), training.caution)),
-        lambda random: examples.batches(_shape(settings), random),
-        validation,
-        training,
-        cluster,
-        watch.epoch,
-    )
+    examples = Examples(candidate.table, settings.model.horizon, prepared.split.train_end_ms)
+    _check_length(examples, settings.model.horizon)
+    made = material(candidate, examples, prepared.split, settings, on_gpu=cluster.on_gpu)
+    manifest = _manifest(candidate, made.network, prepared, settings)
+    trainer = Trainer(made.fitted, made.loss, made.batches, made.validation, settings.training, cluster, watch.epoch)
     course = trainer.run(checkpoint, manifest)
-    outcome = course.summary() | {"baseline_validation_loss": validation.baseline_loss}
-    return manifest.model_copy(update={"training": manifest.training | outcome}), network
+    outcome = course.summary() | {"baseline_validation_loss": made.validation.baseline_loss}
+    return manifest.model_copy(update={"training": manifest.training | outcome}), made.network
 
 
-def _shape(settings: Settings) -> BatchShape:
-    length, windows = settings.model.context_length, settings.training.batch_size
-    scored = int(np.clip(SCORED_STEPS // settings.model.horizon, *SCORED))
-    return BatchShape(windows, length, round(UNSCORED * length), scored, round(COLD * windows))
-
-
-def _manifest(candidate: Candidate, network: Network, prepared: Prepared, settings: Settings) -> Manifest:
+def _manifest(candidate: Candidate, network: AnyNetwork, prepared: Prepared, settings: Settings) -> Manifest:
     """The manifest as it stands before the first epoch: data, settings and versions."""
     versions: dict[str, Any] = {
         "forecaster": __version__,

@@ -9,17 +9,17 @@ from keras import ops
 
 from forecaster.bundle import named_weights
 from forecaster.network import Network
+from forecaster.networks import AnyNetwork
 from training.gru import gru
 from training.optimizer import Layout
 
 Tensor = Any
 
 
-class ScoredNetwork:
-    """A network whose weights are one flat array that each call is given."""
+class FlatWeights:
+    """The weights of a network as one flat array, which each forecast of it is given."""
 
-    def __init__(self, network: Network, *, on_gpu: bool) -> None:
-        self._network, self._on_gpu = network, on_gpu
+    def __init__(self, network: AnyNetwork) -> None:
         self._variables = list(named_weights(network).values())
         self.layout = Layout([tuple(variable.shape) for variable in self._variables])
 
@@ -32,22 +32,40 @@ class ScoredNetwork:
         for variable, array in zip(self._variables, self.layout.split(weights), strict=True):
             variable.assign(array)
 
-    def noise(self, random: np.random.Generator, windows: int, scored: int) -> np.ndarray:
-        """Factors of dropout `[windows, scored, units]`: drawn with the batch, so that every share of it has its own.
+    def given(self, weights: Tensor) -> keras.StatelessScope:
+        """Inside this scope the network's weights are `weights`."""
+        return keras.StatelessScope(state_mapping=list(zip(self._variables, self.layout.split(weights), strict=True)))
+
+
+def dropout_noise(random: np.random.Generator, shape: tuple[int, ...], dropout: float) -> np.ndarray:
+    """Factors of dropout, float32 `shape`: drawn with the batch, so that every share of it has its own."""
+    kept = random.random(shape, np.float32) >= dropout
+    return kept.astype(np.float32) / np.float32(1 - dropout)
+
+
+class ScoredNetwork(FlatWeights):
+    """The network with carried state."""
+
+    part = 16
+
+    def __init__(self, network: Network, *, on_gpu: bool) -> None:
+        super().__init__(network)
+        self._network, self._on_gpu = network, on_gpu
+
+    def noise(self, random: np.random.Generator, *forecasts: int) -> np.ndarray:
+        """Factors of dropout `[windows, scored, units]`.
 
         Rounds that are not scored reach no forecast but through the carried state, which is never dropped out.
         """
         settings = self._network.settings
-        kept = random.random((windows, scored, settings.units[-1]), np.float32) >= settings.dropout
-        return kept.astype(np.float32) / np.float32(1 - settings.dropout)
+        return dropout_noise(random, (*forecasts, settings.units[-1]), settings.dropout)
 
     def forecasts(self, weights: Tensor, noise: Tensor, inputs: Tensor, scored: Tensor, *more: Tensor) -> Tensor:
         """Quantiles `[windows, scored, horizon, quantiles]` at the rounds `scored` `[windows, scored]` of `inputs`.
 
         `more` are arrays `[windows, scored, …]` that the head takes besides.
         """
-        mapping = list(zip(self._variables, self.layout.split(weights), strict=True))
-        with keras.StatelessScope(state_mapping=mapping):
+        with self.given(weights):
             hidden = self._hidden(inputs, scored)
             at_scored = ops.take_along_axis(inputs, ops.expand_dims(scored, -1), 1)
             return self._network.head(hidden * noise, at_scored, *more)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from forecaster.network import Network
+from forecaster.records import Float
 from training.data import spread
 from training.examples import Examples
 
@@ -16,14 +17,25 @@ def start_from_residuals(network: Network, examples: Examples) -> None:
     What is then learnt is what the inputs tell. From a random start the first third of the training
     goes into the width of the intervals, while the point already fits itself to noise.
     """
-    settings = network.settings
-    errors = _errors(examples)
-    wanted = np.stack([np.nanquantile(errors, level, axis=0) for level in settings.quantiles], axis=-1)
-    apart = np.maximum(np.diff(wanted, axis=-1), NARROWEST)
-    middle = settings.quantiles.index(0.5)
+    levels = network.settings.quantiles
+    apart, middle = _apart(examples, levels), levels.index(0.5)
     bias = np.insert(np.log(np.expm1(apart)), middle, 0.0, axis=-1)  # softplus gives `apart` back
     network.output_layer.kernel.assign(np.zeros(network.output_layer.kernel.shape, np.float32))
     network.output_layer.bias.assign(bias.ravel().astype(np.float32))
+
+
+def baseline_quantiles(examples: Examples, levels: tuple[float, ...]) -> Float:
+    """What such a start forecasts: scaled quantiles `[horizon, levels]` around the baseline."""
+    below = np.cumsum(np.insert(_apart(examples, levels), 0, 0.0, axis=-1), axis=-1)
+    return below - below[:, [levels.index(0.5)]]
+
+
+def _apart(examples: Examples, levels: tuple[float, ...]) -> Float:
+    """How far the quantiles of the baseline's scaled errors lie from their neighbours `[horizon, levels - 1]`."""
+    errors = _errors(examples)
+    wanted = np.stack([np.nanquantile(errors, level, axis=0) for level in levels], axis=-1)
+    apart: Float = np.maximum(np.diff(wanted, axis=-1), NARROWEST)
+    return apart
 
 
 def _errors(examples: Examples) -> np.ndarray:

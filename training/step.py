@@ -1,7 +1,7 @@
 """One training step on the devices of a cluster: from the state and a batch to the next state and the loss."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -10,14 +10,32 @@ from forecaster.config import TrainingSettings
 from training.cluster import Cluster, PerDevice
 from training.course import Course
 from training.loss import Loss
-from training.optimizer import AdamW, State
-from training.scored import ScoredNetwork
+from training.optimizer import AdamW, Layout, State
 
 Tensor = Any
-Batch = Sequence[
-    np.ndarray
-]  # inputs `[windows, rounds, …]`, scored rounds, what else the network takes, target, weight
-PART = 16  # windows of a part on a CPU: parts are trained beside each other
+Batch = Sequence[np.ndarray]  # windows first: `[windows, rounds, …]`, what else the network takes, target, weight
+
+
+class Fitted(Protocol):
+    """A network as it is fitted: a function of its weights, which are one flat array laid out by `layout`.
+
+    `part` is how many windows are trained at a time on a CPU, where parts are trained beside each other.
+    """
+
+    layout: Layout
+    part: int
+
+    def weights(self) -> np.ndarray:
+        """The network's own weights, flat float32."""
+
+    def assign(self, weights: np.ndarray) -> None:
+        """Make flat `weights` the network's own."""
+
+    def noise(self, random: np.random.Generator, *forecasts: int) -> np.ndarray:
+        """Factors of dropout for as many `forecasts`, windows first."""
+
+    def forecasts(self, weights: Tensor, noise: Tensor, *inputs: Tensor) -> Tensor:
+        """Scaled quantiles `[*forecasts, horizon, quantiles]` from what a batch has before its target."""
 
 
 class Step:
@@ -27,7 +45,7 @@ class Step:
     its sums of gradients, losses and weights, and what they come to is divided once.
     """
 
-    def __init__(self, network: ScoredNetwork, loss: Loss, training: TrainingSettings, cluster: Cluster) -> None:
+    def __init__(self, network: Fitted, loss: Loss, training: TrainingSettings, cluster: Cluster) -> None:
         self._network, self._loss, self._cluster = network, loss, cluster
         steps, memory = training.epochs * training.steps_per_epoch, 2 * training.steps_per_epoch
         self.optimizer = AdamW(training.learning_rate, steps, memory)
@@ -37,7 +55,7 @@ class Step:
 
     def __call__(self, state: PerDevice, batch: Batch, random: np.random.Generator) -> tuple[PerDevice, PerDevice]:
         """The state after a step on the global `batch`, and its loss; `random` draws the dropout."""
-        noise = self._network.noise(random, *batch[-1].shape[:2])
+        noise = self._network.noise(random, *batch[-1].shape[:-1])
         return self._on_each(state, self._cluster.shares((noise, *batch)))  # type: ignore[no-any-return]
 
     def state(self, course: Course) -> State:
@@ -52,7 +70,7 @@ class Step:
     def _share(self, state: State, batch: Sequence[Tensor]) -> tuple[State, Tensor]:
         """What one device does with its rows of the batch."""
         windows = batch[0].shape[0]
-        parts = 1 if self._cluster.on_gpu else max(1, windows // PART)
+        parts = 1 if self._cluster.on_gpu else max(1, windows // self._network.part)
         sizes = [len(rows) for rows in np.array_split(np.arange(windows), parts)]
         pieces = zip(*(tf.split(array, sizes) for array in batch), strict=True)
         sums = tf.add_n([self._sums(state.weights, *piece) for piece in pieces])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.features import CLIP, Features, FeatureSettings, FeatureStep, latest_visit
+from forecaster.features import CLIP, LAST, Features, FeatureSettings, FeatureStep, latest_visit
 from forecaster.records import Float, Int
 from training.data import Scratch, Sequences
 
@@ -16,7 +16,8 @@ RUNS, CELLS = 1_024, 1 << 16  # of one tile
 class FeatureTable:
     """Columns beside the rows of `data`: `inputs` `[rows, inputs]`, first level, scale, values seen so far.
 
-    `profile` `[seasons, rows]` and `recent` `[seasons, rates, rows]` are those of each row's phase.
+    `profile` `[seasons, rows]` and `recent` `[seasons, rates, rows]` are those of each row's phase. `last` is
+    the last known value `[rows]`, transformed, or `[0]` where no level is over one step.
     """
 
     data: Sequences
@@ -27,6 +28,7 @@ class FeatureTable:
     seen: Int
     profile: Float
     recent: np.ndarray
+    last: Float
 
     def baseline(self, row: Int, horizon: int) -> Float:
         """Level plus profiles of the next `horizon` steps, `[n, horizon]`, as known at each `row` `[n]`."""
@@ -65,6 +67,7 @@ def feature_table(data: Sequences, settings: FeatureSettings, scratch: Scratch |
         seen=make((rows,), np.int64),
         profile=make((seasons, rows), np.float64),
         recent=make((seasons, rates, rows), np.float32),
+        last=make((rows * (LAST in settings.level_spans),), np.float64),
     )  # fmt: skip
     longest_first = np.argsort(-data.length, kind="stable")
     for low in range(0, len(longest_first), RUNS):
@@ -94,6 +97,8 @@ def _store(table: FeatureTable, row: Int, step: FeatureStep, inside: np.ndarray)
     table.level[row] = step.level[0][inside]
     table.scale[row] = step.safe_scale()[inside]
     table.seen[row] = step.seen[inside]
+    if len(table.last):
+        table.last[row] = step.last()[inside]
     for number, path in enumerate(step.profiles):
         table.profile[number, row] = path.after[inside]
         table.recent[number][:, row] = path.recent_after[:, inside]

@@ -15,8 +15,7 @@ from training.checkpoint import Checkpoint
 from training.cluster import Cluster, PerDevice, readable_faults
 from training.course import Course, Epoch
 from training.loss import Loss
-from training.scored import ScoredNetwork
-from training.step import Batch, Step
+from training.step import Batch, Fitted, Step
 
 
 class Validation(Protocol):
@@ -35,7 +34,7 @@ class Trainer:
     `batches` draws those of an epoch from a generator, endlessly. Only the chief validates.
     """
 
-    network: ScoredNetwork
+    network: Fitted
     loss: Loss
     batches: Callable[[np.random.Generator], Iterator[Batch]]
     validation: Validation

@@ -1,4 +1,4 @@
-"""How good the network is on the validation part, its hidden state carried as in serving.
+"""How good a network is on the validation part, a hidden state carried as in serving.
 
 Losses are in units of each series' mean absolute change of a step in the training part, so that they
 can be compared between models whose features scale the series differently.
@@ -8,6 +8,7 @@ import numpy as np
 
 from forecaster.engine import ROUNDS_LADDER, SERIES_LADDER, Engine
 from forecaster.errors import ConfigError
+from forecaster.manifest import NetworkSettings
 from forecaster.network import Network
 from forecaster.records import Float, Int
 from training.data import Split, spread
@@ -21,37 +22,52 @@ WARM = 2  # contexts before the first origin over which the hidden state fills
 NOTHING = "training.validation_fraction: leaves no value to validate on: give more data"
 
 
-class Validation:
-    """Pinball loss over origins spread evenly over the validation part of all series.
+class Origins:
+    """Rows spread evenly over the validation part of all series, and the actuals that came after them.
 
-    `baseline_loss` is that of the network as it is given: level and profile, with the intervals of their errors.
+    `begin` are the rounds of each run before that part `[runs]`, `row` the origins `[n]`.
     """
 
-    def __init__(self, table: FeatureTable, network: Network, split: Split, context_length: int) -> None:
-        settings = network.settings
+    def __init__(self, table: FeatureTable, settings: NetworkSettings, split: Split) -> None:
         self._levels = np.array(settings.quantiles, np.float32)
-        self._engine, self._table = Engine(network), table
-        self._engine.grow(SERIES_LADDER[-2])
         most = min(MOST_ORIGINS, max(1, MOST_NUMBERS // (settings.horizon * len(settings.quantiles))))
         begin, end = (table.data.before(time_ms) for time_ms in (split.train_end_ms, split.validation_end_ms))
         if not (end > begin).any():
             raise ConfigError(NOTHING)
         row = spread(table.data.first + begin, end - begin, most)
-        self._begin = np.maximum(begin - WARM * context_length, 0)
-        self._row = row[table.seen[row] > 0]
-        self._target, known = Examples(table, settings.horizon, split.validation_end_ms).targets(self._row)
-        run = np.searchsorted(table.data.first, self._row, "right") - 1
-        unit = table.scale[self._row] / np.maximum(mean_changes(table, begin)[run], table.scale[self._row] / LARGEST)
-        self._weight, self._unit = known, unit[:, None]
+        self.begin, self.row = begin, row[table.seen[row] > 0]
+        self._target, self._weight = Examples(table, settings.horizon, split.validation_end_ms).targets(self.row)
+        run = np.searchsorted(table.data.first, self.row, "right") - 1
+        unit = table.scale[self.row] / np.maximum(mean_changes(table, begin)[run], table.scale[self.row] / LARGEST)
+        self._unit = unit[:, None]
         if not self._weight.any():
             raise ConfigError(NOTHING)
-        self._recent = table.recents(self._row, settings.horizon)
+
+    def pinball(self, quantiles: np.ndarray) -> float:
+        """The mean loss of scaled `quantiles` `[n or 1, horizon, levels]`, counted from level and profile."""
+        error = self._target[..., None] - quantiles
+        losses = np.maximum(self._levels * error, (self._levels - 1) * error).mean(axis=-1)
+        return float((losses * self._unit * self._weight).sum() / self._weight.sum())
+
+
+class Validation:
+    """Pinball loss over the origins of the validation part.
+
+    `baseline_loss` is that of the network as it is given: level and profile, with the intervals of their errors.
+    """
+
+    def __init__(self, table: FeatureTable, network: Network, split: Split, context_length: int) -> None:
+        self._origins = Origins(table, network.settings, split)
+        self._engine, self._table, self._row = Engine(network), table, self._origins.row
+        self._engine.grow(SERIES_LADDER[-2])
+        self._begin = np.maximum(self._origins.begin - WARM * context_length, 0)
+        self._recent = table.recents(self._row, network.settings.horizon)
         self.baseline_loss = self.loss()
 
     def loss(self) -> float:
         """The mean pinball loss of the network as it is."""
         hidden = self._hidden()
-        return self._pinball(self._engine.head(hidden, self._table.inputs[self._row], self._recent))
+        return self._origins.pinball(self._engine.head(hidden, self._table.inputs[self._row], self._recent))
 
     def _hidden(self) -> np.ndarray:
         """The last layer's output at every scored row `[n, units]`."""
@@ -79,11 +95,6 @@ class Validation:
             place = row - begin[slot] - done
             here = (place >= 0) & (place < size)
             found[mine[here]] = hidden[slot[here], place[here]]
-
-    def _pinball(self, quantiles: np.ndarray) -> float:
-        error = self._target[..., None] - quantiles
-        losses = np.maximum(self._levels * error, (self._levels - 1) * error).mean(axis=-1)
-        return float((losses * self._unit * self._weight).sum() / self._weight.sum())
 
 
 def mean_changes(table: FeatureTable, rounds: Int) -> Float:

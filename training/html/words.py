@@ -144,6 +144,8 @@ def settings_toml(manifest: Manifest) -> str:
             "context_length": manifest.context_length,
             "seasons": [format_duration(n * (step_ms or 1)) for n in manifest.features.seasons],
             "transform": manifest.features.transform,
+            "network": network.kind,
+            "segment_length": network.segment_length,
             "units": network.units,
             "dropout": network.dropout,
         },

@@ -1,0 +1,93 @@
+"""A network with what it is fitted to and judged by: all in which the kinds of network differ while they train."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecaster.config import Settings
+from forecaster.manifest import NetworkSettings
+from forecaster.network import Network
+from forecaster.networks import AnyNetwork
+from forecaster.segment_network import SegmentNetwork
+from training.candidates import Candidate
+from training.data import Split
+from training.examples import BatchShape, Examples
+from training.loss import Loss, caution
+from training.scored import ScoredNetwork
+from training.scored_segments import ScoredSegments
+from training.segment_examples import SegmentExamples, SegmentValidation, default_segment_length
+from training.start import start_from_residuals
+from training.step import Batch, Fitted
+from training.validation import Validation
+
+SCORED, SCORED_STEPS = (4, 24), 6_144  # rounds of a training window that count: fewer of a longer horizon
+UNSCORED = 0.4  # of a training window: the rounds over which the empty hidden state fills
+COLD = 0.1  # of the training windows begin from an empty state
+SEGMENT_WINDOWS = 8  # of a segment network for each one of a batch: its windows have one origin each
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """`network` as it is `fitted` by `loss` to `batches`, drawn from a generator, while `validation` judges it."""
+
+    network: AnyNetwork
+    fitted: Fitted
+    loss: Loss
+    batches: Callable[[np.random.Generator], Iterator[Batch]]
+    validation: Validation | SegmentValidation
+
+
+def material(candidate: Candidate, examples: Examples, split: Split, settings: Settings, *, on_gpu: bool) -> Material:
+    """That of the configured kind of network, for the features and layers of `candidate`."""
+    make = _segments if settings.model.network == "segment" else _carried
+    return make(candidate, examples, split, settings, on_gpu)
+
+
+def _carried(candidate: Candidate, examples: Examples, split: Split, settings: Settings, on_gpu: bool) -> Material:  # noqa: FBT001  # passed on
+    model, training, features = settings.model, settings.training, candidate.features
+    shape = NetworkSettings(
+        inputs=len(features.input_names),
+        recents=features.recents,
+        units=candidate.units,
+        horizon=model.horizon,
+        quantiles=model.quantiles,
+        dropout=model.dropout,
+    )
+    network = Network(shape, training.seed)
+    start_from_residuals(network, examples)
+    return Material(
+        network,
+        ScoredNetwork(network, on_gpu=on_gpu),
+        Loss(model.quantiles, caution(model.horizon, int(examples.rounds.max()), training.caution)),
+        lambda random: examples.batches(_batch_shape(settings), random),
+        Validation(candidate.table, network, split, model.context_length),
+    )
+
+
+def _batch_shape(settings: Settings) -> BatchShape:
+    length, windows = settings.model.context_length, settings.training.batch_size
+    scored = int(np.clip(SCORED_STEPS // settings.model.horizon, *SCORED))
+    return BatchShape(windows, length, round(UNSCORED * length), scored, round(COLD * windows))
+
+
+def _segments(candidate: Candidate, examples: Examples, split: Split, settings: Settings, on_gpu: bool) -> Material:  # noqa: FBT001  # passed on
+    model, training = settings.model, settings.training
+    shape = NetworkSettings(
+        kind="segment",
+        segment_length=model.segment_length or default_segment_length(model),
+        inputs=model.context_length,
+        units=candidate.units,
+        horizon=model.horizon,
+        quantiles=model.quantiles,
+        dropout=model.dropout,
+    )
+    network = SegmentNetwork(shape, training.seed)
+    windows = SegmentExamples(examples, model.context_length)
+    return Material(
+        network,
+        ScoredSegments(network, on_gpu=on_gpu),
+        Loss(model.quantiles, np.zeros(model.horizon)),  # 0 is the last value here: no forecast to return to
+        lambda random: windows.batches(SEGMENT_WINDOWS * training.batch_size, random),
+        SegmentValidation(examples, network, split),
+    )
