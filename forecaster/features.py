@@ -2,9 +2,10 @@
 
 For each series: `level`s (exponential means over several spans), a seasonal `profile` per season
 (exponential mean per phase of what the level leaves over), a `scale` (mean absolute error of the
-one-step baseline), faster ones beside it, and exponential means of the residual. The *baseline* of step h is the first
-level plus the profiles at that step's phase; the network forecasts (value − baseline) / scale, one over
-windows (value − last value) / scale. With `transform = "log"` all of this is of the values' logarithms.
+one-step baseline), faster ones beside it, and exponential means of the residual. The *baseline* of step
+h is the first level plus the profiles at that step's phase; the network forecasts (value − baseline) /
+scale, one over windows (value − last value) / scale. With `transform = "log"` all of this is of the
+values' logarithms.
 
 Each profile has `recent` ones beside it, which follow the last few visits of a phase; what they differ
 by from the profile at a step's phase is an input of that step: the network weighs old against new.
@@ -20,12 +21,12 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
+from forecaster.profiles import ProfilePath
 from forecaster.records import Bool, Float, Int
-from forecaster.recurrences import exponential_mean, linear_recurrence
+from forecaster.recurrences import exponential_mean, one_round_earlier
 
 CLIP = 10.0
 LAST = 1.0  # span of the level that is the last known value
-MOST_VISITS = 65_535  # counted; the smallest profile_rate is reached long before
 STATE = "seen", "level", "residual_mean", "scale", "volatility", "profile", "recent", "visits"
 SMALLEST_SCALE = 1e-10  # of the level: below what float64 resolves of a level times a unit weight
 
@@ -154,13 +155,15 @@ class Features:
             return exponential_mean(rate, np.broadcast_to(target, (len(spans), *target.shape)), stored[slot].T)
 
         level = means(settings.level_spans, known, self.level)
-        profiles, expected = [], _before(self.level[slot, 0], level[0])
+        profiles, expected = [], one_round_earlier(self.level[slot, 0], level[0])
         residual = known - level[0]
         for number, season in enumerate(settings.seasons):
             columns = slice(self.offsets[number], self.offsets[number + 1])
             stored = self.profile[:, columns], self.recent[..., columns], self.visits[:, columns]
-            path = _ProfilePath(*stored, slot, index, season)
-            expected = expected + path.follow(np.where(valid, residual, 0.0), valid, settings)
+            path = ProfilePath(*stored, slot, index, season)
+            expected = expected + path.follow(
+                np.where(valid, residual, 0.0), valid, settings.profile_rate, settings.recent_rates
+            )
             residual = residual - path.after
             profiles.append(path)
         residual = np.where(valid, residual, 0.0)
@@ -186,7 +189,7 @@ class FeatureStep:
     valid: Bool
     seen: Int
     level: Float
-    profiles: list["_ProfilePath"]
+    profiles: list["ProfilePath"]
     residual: Float
     innovation: Float
     scale: Float
@@ -258,90 +261,7 @@ class FeatureStep:
             path.commit()
 
 
-class _ProfilePath:
-    """One season's profile along the rounds of a tile: a recurrence per phase, over its visits."""
-
-    def __init__(
-        self, profile: Float, recent: np.ndarray, visits: np.ndarray, slot: Int, index: Int, season: int
-    ) -> None:
-        self.profile, self.recent, self.visits = profile, recent, visits
-        self.slot, self.index, self.season = slot, index, season
-        self.after = np.zeros((0, 0))
-        self.recent_after = np.zeros((0, 0, 0))
-
-    def follow(self, target: Float, valid: Bool, settings: FeatureSettings) -> Float:
-        """Update by `target` `[series, rounds]`; the profile before each visit, of the same shape."""
-        series, rounds = target.shape
-        width = min(rounds, self.season)
-        cycles = -(-rounds // width)
-        phase = (self.index[:, None] + np.arange(width)) % self.season
-
-        def by_phase(array: np.ndarray) -> np.ndarray:
-            padded = np.pad(array, ((0, 0), (0, cycles * width - rounds)))
-            return padded.reshape(series, cycles, width).swapaxes(1, 2)
-
-        def by_round(array: np.ndarray) -> np.ndarray:
-            return array.swapaxes(-1, -2).reshape(*array.shape[:-2], cycles * width)[..., :rounds]
-
-        valid_visit, target_visit = by_phase(valid), by_phase(target)
-        place = self.slot[:, None], phase
-        visits = self.visits[place][..., None] + np.cumsum(valid_visit, axis=2)
-
-        def rate(floor: float) -> Float:
-            found: Float = np.where(valid_visit, np.maximum(floor, 1.0 / np.maximum(visits, 1)), 0.0)
-            return found
-
-        slow, start = rate(settings.profile_rate), self.profile[place]
-        path = exponential_mean(slow, target_visit, start)
-        before = _before(start, path)
-        # r + fast (t − r) less p + slow (t − p) is a recurrence of the difference r − p alone
-        rates = settings.recent_rates
-        fast = np.array([rate(floor) for floor in rates]).reshape(len(rates), *slow.shape)
-        differs = np.moveaxis(self.recent[self.slot[:, None], :, phase], -1, 0)
-        recent = linear_recurrence(1.0 - fast, (fast - slow) * (target_visit - before), differs.astype(np.float64))
-        self._last = phase, path[..., -1], recent[..., -1], np.minimum(visits[..., -1], MOST_VISITS)
-        self.after, self.recent_after = by_round(path), by_round(recent)
-        return by_round(before)
-
-    def ahead(self, row: Int, column: Int, steps: Int) -> Float:
-        """The profile `steps` `[horizon]` after (row, column): the latest visit of each step's phase."""
-        latest, phase = self._latest(row, column, steps)
-        stored = self.profile[self.slot[row][:, None], phase]
-        ahead: Float = np.where(latest >= 0, self.after[row[:, None], np.maximum(latest, 0)], stored)
-        return ahead
-
-    def recent_ahead(self, row: Int, column: Int, steps: Int) -> Float:
-        """The same of what the recent profiles differ by, `[n, horizon, rates]`."""
-        latest, phase = self._latest(row, column, steps)
-        stored = self.recent[self.slot[row][:, None], :, phase]
-        visited = np.moveaxis(self.recent_after[:, row[:, None], np.maximum(latest, 0)], 0, -1)
-        ahead: Float = np.where((latest >= 0)[..., None], visited, stored)
-        return ahead
-
-    def _latest(self, row: Int, column: Int, steps: Int) -> tuple[Int, Int]:
-        """Column of the latest visit of each step's phase, below 0 where it was before the tile, and the phase."""
-        latest = latest_visit(column, steps, self.season)
-        return latest, (self.index[row][:, None] + latest) % self.season
-
-    def commit(self) -> None:
-        phase, profile, recent, visits = self._last
-        self.profile[self.slot[:, None], phase] = profile
-        self.recent[self.slot[:, None], :, phase] = np.moveaxis(recent, 0, -1)
-        self.visits[self.slot[:, None], phase] = visits
-
-
-def latest_visit(at: Int, steps: Int, season: int) -> Int:
-    """The last place up to `at` `[n]` that has the phase of `steps` `[horizon]` after it, `[n, horizon]`."""
-    latest: Int = at[:, None] + steps - season * -(-steps // season)
-    return latest
-
-
 def _rate(valid: Bool, seen: Int, span: Float | float) -> Float:
     """Rate of an exponential mean over `span` steps: a plain mean while fewer have been seen."""
     rate: Float = np.where(valid, np.maximum(1.0 / np.asarray(span), 1.0 / np.maximum(seen, 1)), 0.0)
     return rate
-
-
-def _before(start: Float, path: Float) -> Float:
-    """`path` one round earlier along the last axis, beginning with `start`."""
-    return np.concatenate([start[..., None], path[..., :-1]], axis=-1)

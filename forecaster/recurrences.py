@@ -61,3 +61,8 @@ def linear_recurrence(keep: Float, add: Float, start: Float) -> Float:
         keep[..., distance:] *= keep[..., :-distance].copy()
         distance *= 2
     return keep * start[..., None] + add
+
+
+def one_round_earlier(start: Float, path: Float) -> Float:
+    """`path` one round earlier along the last axis, beginning with `start`."""
+    return np.concatenate([start[..., None], path[..., :-1]], axis=-1)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.features import CLIP, LAST, Features, FeatureSettings, FeatureStep, latest_visit
+from forecaster.features import CLIP, LAST, Features, FeatureSettings, FeatureStep
+from forecaster.profiles import latest_visit
 from forecaster.records import Float, Int
 from training.data import Scratch, Sequences
 
