@@ -12,15 +12,14 @@ from training.data import Scratch
 from training.prepare import Prepared
 from training.seasons import likely_seasons
 from training.segment_examples import windowed
-from training.table import FeatureTable, feature_table
+from training.table import feature_table
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Features with the table of all rows, and the hidden layers of a network."""
+    """Features and the hidden layers of a network."""
 
     features: FeatureSettings
-    table: FeatureTable
     units: tuple[int, ...]
 
     def describe(self, step_ms: int | None) -> str:
@@ -41,8 +40,8 @@ def candidates(prepared: Prepared, settings: Settings, scratch: Scratch) -> list
     for seasons in offered:
         features = FeatureSettings.derive(seasons, model.context_length, model.transform)
         features = _first_scale(windowed(features) if model.network == "segment" else features, prepared, scratch)
-        made.append((features, feature_table(prepared.data, features, scratch)))
-    return [Candidate(*one, units) for one, units in product(made, settings.training.sizes or (model.units,))]
+        made.append(features)
+    return [Candidate(*one) for one in product(made, settings.training.sizes or (model.units,))]
 
 
 def _check_seasons(seasons: tuple[int, ...], step_ms: int | None) -> None:

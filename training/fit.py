@@ -22,6 +22,7 @@ from training.data import Scratch
 from training.examples import Examples
 from training.material import material
 from training.prepare import Prepared, Say, Source, prepare
+from training.table import feature_table
 from training.trainer import Trainer
 
 
@@ -50,22 +51,17 @@ def train(
     watch, cluster, scratch = watch or Watch(), cluster or Cluster(), scratch or Scratch()
     prepared = prepare(source, settings, scratch, watch.say)
     offered = candidates(prepared, settings, scratch)
-    best: tuple[Manifest, AnyNetwork] | None = None
-    tried: dict[str, float] = {}
+    trained: dict[str, tuple[Manifest, AnyNetwork]] = {}
     for number, candidate in enumerate(offered):
         name = candidate.describe(settings.stream.step)
         if len(offered) > 1:
             watch.say(f"candidate {number + 1} of {len(offered)}: {name}")
         if checkpoint is not None:
             checkpoint.turn_to(number)
-        manifest, network = _fit(candidate, prepared, settings, watch, cluster, checkpoint)
-        tried[name] = manifest.training["validation_loss"]
-        if best is None or tried[name] < best[0].training["validation_loss"]:
-            best = manifest, network
-    if best is None:
-        raise ConfigError("training.sizes: there is nothing to train")
-    manifest, network = best
-    return manifest.model_copy(update={"training": manifest.training | {"candidates": tried}}), network
+        trained[name] = _fit(candidate, prepared, settings, watch, cluster, checkpoint, scratch)
+    losses = {name: manifest.training["validation_loss"] for name, (manifest, _) in trained.items()}
+    manifest, network = trained[min(losses, key=losses.__getitem__)]
+    return manifest.model_copy(update={"training": manifest.training | {"candidates": losses}}), network
 
 
 def _fit(
@@ -75,9 +71,11 @@ def _fit(
     watch: Watch,
     cluster: Cluster,
     checkpoint: Checkpoint | None,
+    scratch: Scratch,
 ) -> tuple[Manifest, AnyNetwork]:
     """The best epoch of `candidate`."""
-    examples = Examples(candidate.table, settings.model.horizon, prepared.split.train_end_ms)
+    table = feature_table(prepared.data, candidate.features, scratch)
+    examples = Examples(table, settings.model.horizon, prepared.split.train_end_ms)
     _check_length(examples, settings.model.horizon)
     made = material(candidate, examples, prepared.split, settings, on_gpu=cluster.on_gpu)
     manifest = _manifest(candidate, made.network, prepared, settings)

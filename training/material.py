@@ -61,7 +61,7 @@ def _carried(candidate: Candidate, examples: Examples, split: Split, settings: S
         ScoredNetwork(network, on_gpu=on_gpu),
         Loss(model.quantiles, caution(model.horizon, int(examples.rounds.max()), training.caution)),
         lambda random: examples.batches(_batch_shape(settings), random),
-        Validation(candidate.table, network, split, model.context_length),
+        Validation(examples.table, network, split, model.context_length),
     )
 
 
