@@ -3,7 +3,7 @@
 python -m benchmarks.accuracy --folder DIR [--quick]           ETTh1 and ETTm1 from DIR, all cells (or two)
 python -m benchmarks.accuracy --data FILE --step 1h --season 1d --train-rows N --validation-rows N --test-rows N
 
-A cell is a data set, a network (--network, the carried GRU if not given), a horizon and a seed: `forecaster
+A cell is a data set, a network (both, or --network), a horizon and a seed: `forecaster
 train` on the training rows, the best epoch by the validation rows, then `forecaster backtest` over every window
 of the test rows. A finished cell is kept in --cells and not run again, so that an interrupted run goes on. The
 last line printed is one JSON object.
@@ -87,12 +87,13 @@ def run_cell(cell: Cell, kept: Path) -> dict:
         return json.loads(file.read_text())
     train, validation, test = data.rows
     span = count_rows(data.path) - 1
+    seasons = "" if data.season == "auto" else f"seasons = {json.dumps(data.season.split(','))}\n"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = folder / "cell.toml"
         config.write_text(
             f'[stream]\nstep = "{data.step}"\n[model]\nbundle = "{folder}/bundle"\nhorizon = {horizon}\n'
-            f'seasons = ["{data.season}"]\n{cell.model()}'
+            f"{seasons}{cell.model()}"
             f"[training]\nseed = {seed}\ntrain_fraction = {train / span}\nvalidation_fraction = {validation / span}\n"
         )
         shared = ["--config", str(config), "--input", str(data.path)]
@@ -168,12 +169,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="horizon 96 and one seed only")
     parser.add_argument("--data", type=Path, help="a wide CSV of your own instead")
     parser.add_argument("--step", default="1h")
-    parser.add_argument("--season", default="1d")
+    parser.add_argument("--season", default="1d", help="several with commas, or auto: chosen by validation")
     parser.add_argument("--context", type=int, default=240)
     parser.add_argument("--window", type=int, default=720, help="the segment network's context")
     for part in ("train", "validation", "test"):
         parser.add_argument(f"--{part}-rows", type=int)
-    parser.add_argument("--network", choices=NETWORKS, nargs="+", default=["carried"])
+    parser.add_argument("--network", choices=NETWORKS, nargs="+", help="both; with --quick the carried one")
     parser.add_argument("--horizons", type=int, nargs="+", default=list(HORIZONS))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument(
@@ -189,8 +190,9 @@ def main() -> None:
     else:
         parser.error("give --folder or --data")
     horizons, seeds = ([96], [1]) if options.quick else (options.horizons, options.seeds)
+    networks = options.network or (NETWORKS[:1] if options.quick else NETWORKS)
     results = []
-    for cell in starmap(Cell, product(sets, options.network, horizons, seeds)):
+    for cell in starmap(Cell, product(sets, networks, horizons, seeds)):
         figures = run_cell(cell, options.cells)
         check_anchors(figures)
         results.append(figures)
