@@ -69,7 +69,7 @@ class Cell(NamedTuple):
     def model(self) -> str:
         """The settings of `[model]` that are this network's."""
         if self.network == "segment":
-            return f'network = "segment"\nunits = [128]\ncontext_length = {self.data.window}\n'
+            return f'network = "segment"\nunits = [256]\ncontext_length = {self.data.window}\n'
         return f"context_length = {self.data.context}\n"
 
 
