@@ -111,6 +111,7 @@ class Manifest(BaseModel):
                 ("horizon", self.network.horizon),
                 ("quantiles", self.network.quantiles),
                 ("context_length", self.context_length),
+                ("transform", self.features.transform),
                 ("network", self.network.kind),
                 ("segment_length", self.network.segment_length),
             )

@@ -217,3 +217,20 @@ def test_derived_settings_span_seasons_or_the_context(seasons):
     assert derived.seasons == seasons
     assert min(derived.level_spans) >= 1
     assert derived.longest_span == (30 * seasons[0] if seasons else 336)
+
+
+def test_with_logarithms_the_features_are_those_of_the_logarithms_and_come_back_as_values():
+    settings = TWO_SEASONS.model_copy(update={"transform": "log"})
+    values = np.exp(np.random.default_rng(0).normal(2, 1, (1, 40)))
+    values[0, 7] = np.nan
+    steps = []
+    for kind, shown in ((settings, values), (TWO_SEASONS, np.log(values))):
+        state = Features(kind)
+        state.grow(1)
+        steps.append(state.advance(np.zeros(1, np.int64), np.zeros(1, np.int64), shown))
+    logs, plain = steps
+    np.testing.assert_allclose(logs.level, plain.level, rtol=1e-12)
+    row, column = np.zeros(1, np.int64), np.array([39])
+    found, scale = logs.forecast(row, column, np.zeros((1, 5, 1)), logs.baseline(row, column, 5))
+    np.testing.assert_allclose(np.log(found[..., 0]), plain.baseline(row, column, 5), rtol=1e-9)
+    assert scale[0] == pytest.approx(logs.safe_scale()[0, 39] * np.exp(plain.level[0, 0, 39]))

@@ -293,7 +293,22 @@ def test_a_bar_forecasts_from_its_end():
     assert totals(outputs) == {"aggregated": 4}
 
 
+def test_a_value_that_has_no_logarithm_is_a_dead_letter_and_the_others_are_forecast():
+    features = FEATURES.model_copy(update={"transform": "log"})
+    line = pipeline(features=features)
+    outputs = run(line, records_of([Tick("a", 0, 2.0), Tick("a", 1, 0.0), Tick("a", 2, -3.0), Tick("a", 3, 4.0)]))
+    forecasts = published(outputs)
+    assert [forecast["source"]["offset"] for forecast in forecasts] == [0, 3]
+    assert all(number > 0 for forecast in forecasts for number in forecast["quantiles"]["0.1"])
+    assert totals(outputs) == {"forecast": 2, "rejected": 2}
+    letters = [message for output in outputs for message in output.messages if message.topic == "forecasts.dlq"]
+    assert [dict(letter.headers)["forecaster-reason"] for letter in letters] == [b"not_positive"] * 2
+
+
 def test_settings_that_the_bundle_was_not_trained_for_are_refused():
     setup = Settings(stream=StreamSettings(step="2s"))
     with pytest.raises(ConfigError, match=r"^stream\.step: the configuration says '2s'.*'1s'$"):
+        manifest(network()).check_stream(setup)
+    setup = Settings(model={"transform": "log"})
+    with pytest.raises(ConfigError, match=r"^model\.transform: the configuration says 'log'.*'none'$"):
         manifest(network()).check_stream(setup)

@@ -51,6 +51,13 @@ def test_a_daily_shape_is_found_and_noise_is_given_none_that_is_far_better() -> 
     assert likely(np.cumsum(random.normal(0, 1, len(hours))))[0] == ()
 
 
+def test_the_first_rows_whose_scale_has_seen_nothing_do_not_hide_a_season() -> None:
+    random = np.random.default_rng(0)
+    hours = np.arange(24 * 90)
+    drift = np.cumsum(random.normal(0, 0.02, len(hours))) + random.normal(0, 0.1, len(hours))
+    assert () not in likely(np.exp(3 + np.sin(2 * np.pi * hours / 24) + drift))
+
+
 def test_a_weekly_shape_is_told_from_a_daily_one() -> None:
     random = np.random.default_rng(1)
     hours = np.arange(24 * 7 * 30)

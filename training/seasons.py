@@ -23,6 +23,7 @@ CYCLES = (UNIT_MS["h"], UNIT_MS["d"], UNIT_MS["w"])
 PHASES = (4, 10_080)  # fewer tell no shape; more cost memory with every series
 CYCLES_SEEN = 4  # in the training part, of a season that can be learnt
 ROWS, RIDGE = 16_384, 1e-3
+ROUNDS, NEAR = 6, 0.05  # of reweighting, and the error, in median targets, below which a row weighs no more
 MOST, CLOSE = 3, 1.05  # seasons that are worth training a network, and how near to the best they are
 
 
@@ -73,11 +74,26 @@ def _linear_errors(fitted: Examples, judged: Examples, train: Int, validation: I
         x, y, w = _linear_data(fitted, train, step)
         if w.sum() <= x.shape[1]:
             continue
-        x = x[w > 0]
-        gram = x.T @ x + RIDGE * len(x) * np.eye(x.shape[1])
-        weights = np.linalg.solve(gram, x.T @ y[w > 0])
+        weights = _least_deviations(x[w > 0], y[w > 0])
         inputs, target, weight = _linear_data(judged, validation, step)
         yield (target - inputs @ weights)[weight > 0], validation[weight > 0]
+
+
+def _least_deviations(x: Float, y: Float) -> Float:
+    """Weights `[inputs]` with nearly the least absolute error, by reweighted least squares (Schlossmacher 1973).
+
+    The first rows of a run, whose scale has seen next to nothing, have targets of any size: least squares
+    would follow them alone.
+    """
+    unit = max(float(np.median(np.abs(y))), 1e-9)
+    weights = np.zeros(x.shape[1])
+    for _ in range(ROUNDS):
+        error = np.abs(y - x @ weights) / unit
+        weight = 1 / np.maximum(error, NEAR)
+        weighted = x * weight[:, None]
+        ridge = RIDGE * float(weight.sum()) * np.eye(x.shape[1])
+        weights = np.asarray(np.linalg.solve(weighted.T @ x + ridge, weighted.T @ y), np.float64)
+    return weights
 
 
 def _linear_data(examples: Examples, rows: Int, step: int) -> tuple[Float, Float, Float]:
