@@ -26,6 +26,7 @@ def save_bundle(folder: Path, manifest: Manifest, network: AnyNetwork) -> Manife
     digest = hashlib.sha256(weights).hexdigest()
     sealed = manifest.model_copy(update={"weights_sha256": digest, "version": manifest.version or digest[:12]})
     sealed = sealed.model_copy(update={"manifest_sha256": sealed.digest()})
+    _check_ours(folder)
     try:
         _replace_folder(folder, {WEIGHTS: weights, MANIFEST: (sealed.model_dump_json(indent=2) + "\n").encode()})
     except OSError as error:
@@ -34,13 +35,28 @@ def save_bundle(folder: Path, manifest: Manifest, network: AnyNetwork) -> Manife
 
 
 def check_writable(folder: Path) -> None:
-    """Raise `BundleError` now rather than after hours of training where `folder` cannot be written."""
+    """Raise `BundleError` now rather than after hours of training where `folder` cannot be written.
+
+    A folder that holds anything but a bundle is not replaced.
+    """
+    _check_ours(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent):
             return
     except OSError as error:
         raise BundleError(f"{folder}: the bundle cannot be written: {error.strerror}") from error
+
+
+def _check_ours(folder: Path) -> None:
+    """Raise `BundleError` where writing a bundle to `folder` would take away what is none."""
+    if not folder.name:
+        raise BundleError(f"{folder}: names no folder of its own for a bundle")
+    if folder.exists() and not folder.is_dir():
+        raise BundleError(f"{folder}: is a file, not a folder for a bundle")
+    others = {path.name for path in folder.iterdir()} - {MANIFEST, WEIGHTS} if folder.exists() else set()
+    if others:
+        raise BundleError(f"{folder}: holds {min(others)!r}, which is no part of a bundle: name a folder of its own")
 
 
 def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
@@ -61,7 +77,7 @@ def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
             except OSError:
                 old.rename(folder)
                 raise
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)  # the bundle is in place
         else:
             fresh.rename(folder)
     finally:

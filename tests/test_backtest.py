@@ -1,5 +1,6 @@
 """The backtest: forecasts are those that serving publishes, no origin is dropped, and the figures are right."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -310,6 +311,38 @@ def test_the_command_prints_every_table_and_writes_every_figure(tmp_path, capsys
     assert len(report["by_step"]["model"]["mae"]) == HORIZON
     assert list(report["skill_by_step"]) == ["1", "2", "3"]
     assert report["intervals"] == {"scored": [0.8], "not_trained": [0.5, 0.9, 0.95]}
+
+
+@pytest.mark.parametrize("name", ["[/]", "[red]x[/red]", "a\tb\x1b[31mred\nc\0d\u202e", "x" * 200])
+def test_no_name_of_a_series_breaks_colours_or_cuts_a_table(name, tmp_path, capsys) -> None:
+    arguments = write_case(tmp_path)
+    file = tmp_path / "odd.csv"
+    time_ms = START_MS + 1_000 * np.arange(80)
+    with file.open("w", newline="") as opened:
+        rows = csv.writer(opened)
+        rows.writerow(["series", "ts", "value"])
+        rows.writerows([name, t, v] for t, v in zip(time_ms.tolist(), waves(1, 80)[0].tolist(), strict=True))
+    arguments[arguments.index("--input") + 1] = str(file)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    out = capsys.readouterr().out
+    assert ended.value.code == 0, out
+    assert not {character for character in out if not character.isprintable()} - {"\n"}
+    shown = name if name.isprintable() else "a\\tb\\x1b[31mred\\nc\\x00d\\u202e"
+    assert shown[:31] in out
+    assert "…" not in out.replace(f"{name[:31]}…", "")
+
+
+def test_scores_beyond_every_number_are_null_and_not_an_end(tmp_path, capsys) -> None:
+    arguments = write_case(tmp_path)
+    file, scores = tmp_path / "tiny.csv", tmp_path / "tiny.json"
+    rows = (f"a,{START_MS + 1_000 * n},{(n % 7 + 1) * 1e-299}" for n in range(80))
+    file.write_text("\n".join(["series,ts,value", *rows]) + "\n")
+    arguments[arguments.index("--input") + 1] = str(file)
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--out", str(scores)])
+    assert ended.value.code == 0, capsys.readouterr()
+    json.loads(scores.read_text())
 
 
 @pytest.mark.parametrize(

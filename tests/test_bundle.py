@@ -266,3 +266,23 @@ def test_a_folder_that_cannot_be_written_is_known_before_training(tmp_path) -> N
         check_writable(tmp_path / "file" / "bundle")
     check_writable(tmp_path / "new" / "bundle")
     assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", ["thesis.txt", "sub/deep.txt"])
+def test_a_folder_that_holds_anything_else_is_never_replaced(tmp_path, kept) -> None:
+    mine = tmp_path / "precious"
+    (mine / kept).parent.mkdir(parents=True)
+    (mine / kept).write_text("keep")
+    for attempt in (lambda: check_writable(mine), lambda: save_bundle(mine, manifest(network()), network())):
+        with pytest.raises(BundleError, match=r"precious: holds '.*', which is no part of a bundle"):
+            attempt()
+    assert (mine / kept).read_text() == "keep"
+
+
+@pytest.mark.parametrize(("name", "fault"), [("afile", "is a file"), ("..", "holds"), ("/", "names no folder")])
+def test_what_cannot_be_a_bundles_folder_is_refused_before_training(tmp_path, name, fault) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "afile").write_text("x")
+    with pytest.raises(BundleError, match=fault):
+        check_writable(tmp_path / "inner" / name)
+    assert (tmp_path / "inner" / "afile").read_text() == "x"

@@ -55,3 +55,14 @@ def test_the_first_example_is_that_of_the_first_part_that_has_one(cut) -> None:
     parts.add(recording.part(cut, 8), outcome[cut:])
     assert sorted(parts.lines()) == sorted(whole.lines())
     assert len(whole.lines()) == 2
+
+
+def test_ticks_without_a_logarithm_are_left_out_as_in_serving_and_a_series_of_them_is_bad() -> None:
+    values = np.array([1.0, -1.0, 0.0, 2.0, np.nan, 3.0])
+    ticks = Recording(["a"], np.zeros(6, np.int64), START + 1_000 * np.arange(6), values)
+    left_out = LeftOut()
+    data = sequences([ticks], Settings(stream={"step": "1s"}, model={"transform": "log"}), left_out=left_out)
+    np.testing.assert_array_equal(data.value, [1.0, np.nan, np.nan, 2.0, np.nan, 3.0])
+    (line,) = left_out.lines()
+    assert line.startswith('not above 0: 2 ticks left out (model.transform = "log" needs values above 0)')
+    assert line.endswith("the first of series 'a' at 2023-11-14T22:13:21.000+00:00")

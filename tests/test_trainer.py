@@ -3,7 +3,9 @@
 import errno
 import io
 import os
+import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,10 +21,11 @@ from rich.console import Console
 from safetensors.numpy import save_file
 
 from forecaster.config import TrainingSettings
-from forecaster.errors import ConfigError, ForecasterError
+from forecaster.errors import ConfigError, ForecasterError, StoppedError
 from forecaster.network import Network
 from training.checkpoint import Checkpoint
 from training.cluster import Cluster
+from training.command import _interruptible
 from training.course import Course, Epoch
 from training.curves import Curves
 from training.gru import gru
@@ -305,6 +308,39 @@ def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_that_was(tmp_path, mo
     with pytest.raises(ForecasterError, match=r"^\S+checkpoint-0\.safetensors: .* cannot be written: No space left"):
         checkpoint.save(Course.of(np.zeros(3, np.float32)))
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("checkpoint-0.safetensors", before)]
+
+
+def test_what_is_not_ours_beside_a_checkpoint_stays(tmp_path) -> None:
+    folder = tmp_path / "bundle.training"
+    checkpoint = saved(folder)
+    (folder / "mine.txt").write_text("keep")
+    checkpoint.remove()
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+
+
+def test_a_file_where_the_checkpoints_folder_would_be_is_one_line(tmp_path) -> None:
+    (tmp_path / "bundle.training").write_text("x")
+    with pytest.raises(ForecasterError, match=r"^\S+checkpoint-0\.safetensors: the checkpoint cannot be written: "):
+        saved(tmp_path / "bundle.training")
+
+
+def test_a_bundle_without_a_name_has_no_checkpoint() -> None:
+    with pytest.raises(ForecasterError, match="names no folder of its own"):
+        Checkpoint.beside(Path("/"), lambda _: None)
+
+
+def test_a_stop_that_tensorflow_turns_into_an_error_is_still_a_stop(tmp_path) -> None:
+    def swallowed() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)  # never slept out: the signal comes first
+        except KeyboardInterrupt as error:
+            raise RuntimeError("At:") from error
+
+    with pytest.raises(StoppedError) as raised, _interruptible(saved(tmp_path)):
+        swallowed()
+    assert raised.value.exit_code == 128 + signal.SIGTERM
+    assert str(raised.value) == f"training stopped: {tmp_path} keeps 2 epochs, the same command goes on"
 
 
 def test_without_a_terminal_epochs_are_plain_lines_every_few_seconds() -> None:

@@ -160,7 +160,7 @@ def backtest(
 
     Raises `NothingToScoreError` where `choice` leaves no origin with a known actual.
     """
-    observed = observe(recording, settings.stream, manifest.context_length)
+    observed = observe(recording, settings.stream, manifest.context_length, log=manifest.features.transform == "log")
     windows, block, origin_ms = observed.windows, observed.block, observed.origin_ms
     start_ms, end_ms = origin_range(block, windows.grid, manifest, choice)
     deviation = deviations(block, windows.grid, choice.normalise_rows, len(observed.series))
@@ -171,7 +171,7 @@ def backtest(
         watch(Part(results.series[stretch.slot], origin_ms[emitted.row], emitted.quantiles, actual, losses))
         results.origin_ms[stretch.slot].append(origin_ms[emitted.row])
     if not results.tallies or not results.tallies["model"].pairs().any():
-        raise NothingToScoreError("backtest: no origin in the chosen range has a known actual")
+        raise NothingToScoreError("--start, --rows: no origin in what is chosen has a known actual after it")
     return results
 
 

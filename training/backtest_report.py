@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from forecaster.bundle import load_configured
 from forecaster.config import Settings
-from forecaster.errors import ForecasterError
 from forecaster.manifest import Manifest
 from forecaster.recording import Recording
 from training.backtest import Results, backtest, unwatched
+from training.files import check_can_write, not_written
 from training.metrics import SHARES, central_intervals
+from training.names import short
 from training.origins import Choice
 from training.skill import skills
 from training.tally import OF_SKILL, few_steps
@@ -27,13 +29,14 @@ TITLES = {
     "normalised_mse": "norm. MSE", "normalised_mae": "norm. MAE", "mse": "MSE", "mae": "MAE", "mase": "MASE",
     "smape": "sMAPE %", "pinball": "pinball", "crps": "CRPS",
 }  # fmt: skip
-WIDTH = 130  # of the widest table: figures are never cut
 
 
 def backtest_with_tables(
     recording: Recording, settings: Settings, choice: Choice, out: Path | None, html: "HtmlReport | None" = None
 ) -> Results:
     """Score the configured bundle on `recording`, print the tables, and write all of it to `out` as JSON."""
+    if out is not None:
+        check_can_write(out)
     manifest, network = load_configured(settings)
     watch = html.watch(manifest) if html else unwatched
     results = backtest(recording, settings, manifest, network, choice, watch)
@@ -42,9 +45,11 @@ def backtest_with_tables(
         _write(out, report)
     if html is not None:
         html.write(manifest, results, report)
-    console = Console()
-    console = Console(width=max(console.width, WIDTH))
-    for table in (_overall(report), _intervals(report), _by_series(report), _by_step(report)):
+    console = Console()  # figures are never cut: a narrow terminal wraps the lines
+    tables = _overall(report), _intervals(report), _by_series(report), _by_step(report)
+    needed = max(Console(width=1_000).measure(table).maximum for table in tables)
+    console = Console(width=max(console.width, needed))
+    for table in tables:
         if len(table.columns) > 1:
             console.print(table)
     for line in _remarks(report):
@@ -111,7 +116,7 @@ def _write(out: Path, report: dict[str, Any]) -> None:
     try:
         out.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", "utf-8")
     except OSError as error:
-        raise ForecasterError(f"{out}: cannot be written: {error.strerror}") from error
+        raise not_written(out, error) from error
 
 
 def _overall(report: dict[str, Any]) -> Table:
@@ -158,12 +163,12 @@ def _by_series(report: dict[str, Any], most: int = 20) -> Table:
         cells = [str(one["origins"])]
         for metric in ("mase", "crps"):
             cells += [number(scores.get(metric)), *_skill_cells(one["skill"][metric])]
-        table.add_row(series, *cells, style="bold" if one is whole else None)
+        table.add_row(Text(short(series)), *cells, style="bold" if one is whole else None)
     return table
 
 
 def _skill_cells(found: dict[str, Any] | None) -> list[str]:
-    if found is None or found["low"] is None:
+    if found is None or found["low"] is None or found["skill"] is None:
         return ["", ""]
     return [f"{found['skill']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]".replace("[", r"\["), found["rival"]]
 

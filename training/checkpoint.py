@@ -2,8 +2,8 @@
 
 import json
 import os
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from forecaster.errors import ForecasterError
+from forecaster.errors import BundleError, ForecasterError
 from forecaster.manifest import Manifest
 from training.course import COLUMNS, Course
 
@@ -33,7 +33,9 @@ class Checkpoint:
 
     @classmethod
     def beside(cls, bundle: Path, notice: Callable[[str], None]) -> "Checkpoint":
-        """That of the training whose bundle will be `bundle`."""
+        """That of the training whose bundle will be `bundle`. Raises `BundleError` where that names no folder."""
+        if not bundle.name:
+            raise BundleError(f"{bundle}: names no folder of its own for a bundle")
         return cls(bundle.with_name(f"{bundle.name}.training"), notice)
 
     def turn_to(self, candidate: int) -> None:
@@ -77,13 +79,17 @@ class Checkpoint:
             fresh.replace(self._path)
             self.epochs = course.epochs
         except (OSError, SafetensorError) as error:
-            fresh.unlink(missing_ok=True)
+            with suppress(OSError):
+                fresh.unlink()
             reason = getattr(error, "strerror", None) or str(error)
             raise ForecasterError(f"{self._path}: the checkpoint cannot be written: {reason}") from error
 
     def remove(self) -> None:
         """Forget the training, which has ended."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):  # what is not ours stays, and the folder with it
+            for file in self.folder.glob(FILE.format("*")):
+                file.unlink()
+            self.folder.rmdir()
 
 
 def _fits(course: Course, weights: int) -> bool:

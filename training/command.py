@@ -68,10 +68,19 @@ def _interruptible(checkpoint: Checkpoint) -> Iterator[None]:
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except Exception as error:  # TensorFlow makes an error of its own of an interruption
+        if not signals:
+            raise
+        raise _stopped(checkpoint, signals[-1]) from error
     except KeyboardInterrupt:
-        done = checkpoint.epochs
-        kept = f": {checkpoint.folder} keeps {done} epochs, the same command goes on" if done else ""
-        raise StoppedError(f"training stopped{kept}", signals[-1] if signals else signal.SIGINT) from None
+        raise _stopped(checkpoint, signals[-1] if signals else signal.SIGINT) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _stopped(checkpoint: Checkpoint, number: int) -> StoppedError:
+    """What to say of a training that signal `number` has ended."""
+    done = checkpoint.epochs
+    kept = f": {checkpoint.folder} keeps {done} epochs, the same command goes on" if done else ""
+    return StoppedError(f"training stopped{kept}", number)

@@ -139,7 +139,8 @@ def sequences(
     scratch, left_out = scratch or Scratch(), left_out or LeftOut()
     windows = Windows(settings.stream, settings.model.context_length)
     with Spool(scratch) as spool:
-        for part in parts:
+        for read in parts:
+            part = left_out.positive(read) if settings.model.transform == "log" else read
             names = [part.names[n] for n in part.series.tolist()]
             outcome, block = windows.admit(np.full(len(part), part.partition), names, part.time_ms, part.value)
             left_out.add(part, outcome)

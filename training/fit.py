@@ -111,6 +111,6 @@ def _check_length(examples: Examples, horizon: int) -> None:
     longest = int(examples.rounds.max())
     if longest < 2 * horizon:
         raise ConfigError(
-            f"the longest series has {longest} observations in the training part, "
+            f"training.train_fraction: the longest series has {longest} observations in the training part, "
             f"a horizon of {horizon} needs {2 * horizon}"
         )

@@ -8,9 +8,11 @@ from forecaster.event_time import DUPLICATE, LATE
 from forecaster.recording import Recording
 from forecaster.records import Int
 
+NOT_POSITIVE = 100  # beside the outcomes of event time
 CAUSES = {
     LATE: ("late", "behind a newer step of their series"),
     DUPLICATE: ("duplicate", "their step has a tick already, the first wins"),
+    NOT_POSITIVE: ("not above 0", 'model.transform = "log" needs values above 0'),
 }
 
 
@@ -20,6 +22,12 @@ class LeftOut:
     def __init__(self) -> None:
         self.counts = dict.fromkeys(CAUSES, 0)
         self._first: dict[int, tuple[str, int]] = {}  # series and time of the first tick of each cause
+
+    def positive(self, part: Recording) -> Recording:
+        """`part` without the ticks that have no logarithm, which serving refuses too."""
+        refused = part.value <= 0
+        self.add(part, np.where(refused, NOT_POSITIVE, 0))
+        return part.where(~refused) if refused.any() else part
 
     def add(self, part: Recording, outcome: Int) -> None:
         """Take the ticks of `part` and the outcome of each."""

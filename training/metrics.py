@@ -90,8 +90,9 @@ def block_skill(model: Float, rival: Float, block: int, draws: int, random: np.r
     starts: Int = random.integers(0, count, (draws, -(-count // block)))
     sums = []
     for loss in (model, rival):
-        running = np.concatenate([[0.0], np.cumsum(np.concatenate([loss, loss[:block]]))])
-        sums.append((running[block:] - running[:-block])[starts].sum(axis=1))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite says so in the skill
+            running = np.concatenate([[0.0], np.cumsum(np.concatenate([loss, loss[:block]]))])
+            sums.append((running[block:] - running[:-block])[starts].sum(axis=1))
     with np.errstate(divide="ignore", invalid="ignore"):
         skill: Float = 1 - sums[0] / sums[1]
     return skill

@@ -10,6 +10,7 @@ from forecaster.event_time import DUPLICATE, LATE
 from forecaster.recording import Recording
 from forecaster.records import Float, Int
 from forecaster.windows import Block, Windows
+from training.left_out import LeftOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,14 @@ class Observed:
         return self.origin_ms[rows], self.block.value[rows]
 
 
-def observe(recording: Recording, stream: StreamSettings, context_length: int) -> Observed:
-    """Push all of `recording` through the event time that serves.
+def observe(recording: Recording, stream: StreamSettings, context_length: int, *, log: bool = False) -> Observed:
+    """Push all of `recording`, with `log` all that has a logarithm, through the event time that serves.
 
     Raises `ConfigError` where it completes no observation.
     """
     windows = Windows(stream, context_length)
+    if log:
+        recording = LeftOut().positive(recording)
     names = [recording.names[n] for n in recording.series.tolist()]
     partition = np.zeros(len(recording), np.int64)
     outcome, block = windows.admit(partition, names, recording.time_ms, recording.value)

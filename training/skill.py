@@ -25,9 +25,9 @@ class Skill:
     high: float
 
     def as_json(self) -> dict[str, Any]:
-        """Its fields; NaN is null."""
-        low, high = (None if math.isnan(end) else end for end in (self.low, self.high))
-        return asdict(self) | {"low": low, "high": high}
+        """Its fields; what is not finite is null."""
+        numbers = {"skill": self.skill, "low": self.low, "high": self.high}
+        return asdict(self) | {name: number if math.isfinite(number) else None for name, number in numbers.items()}
 
 
 def skills(results: Results, horizon: int, loss: str, series: int | None = None) -> list[Skill | None]:

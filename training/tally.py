@@ -75,7 +75,7 @@ class Tally:
             self._by_step[name] += charged.sum(axis=0), known.sum(axis=0)
             if name in OF_SKILL:
                 kept = np.column_stack([charged.sum(axis=1), charged[:, self._few]])
-                self._by_origin[name][series].append(kept.astype(np.float32))
+                self._by_origin[name][series].append(kept)
 
     def pairs(self) -> Int:
         """How many (origin, step) pairs of each series were scored."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.records import Float, Int
+from forecaster.records import Bool, Float, Int
 
 ROW = np.dtype([("series", "<i8"), ("time_ms", "<i8"), ("value", "<f8")])
 
@@ -32,6 +32,10 @@ class Recording:
         """Ticks `low` to `high` in the order of the recording."""
         rows = slice(low, high)
         return Recording(self.names, self.series[rows], self.time_ms[rows], self.value[rows], self.partition)
+
+    def where(self, keep: Bool) -> "Recording":
+        """The ticks that `keep` is set for."""
+        return Recording(self.names, self.series[keep], self.time_ms[keep], self.value[keep], self.partition)
 
     def ticks(self) -> Iterator[tuple[str, int, float]]:
         """Every tick as (series, epoch milliseconds, value)."""

@@ -2,6 +2,10 @@
 
 import html
 
+from training.names import printable
+
+SPACES = "\n\t\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{THIN SPACE}"
+
 
 class Markup(str):
     """Text that is HTML already."""
@@ -11,7 +15,7 @@ class Markup(str):
 
 def escaped(text: str) -> str:
     """`text` as HTML, also as the pseudo-HTML that plotly takes for its labels."""
-    return text if isinstance(text, Markup) else Markup(html.escape(text, quote=False))
+    return text if isinstance(text, Markup) else Markup(html.escape(printable(text, SPACES), quote=False))
 
 
 def join(*children: str) -> Markup:

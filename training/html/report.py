@@ -9,11 +9,11 @@ import numpy as np
 
 from forecaster.bundle import load_bundle
 from forecaster.config import Settings
-from forecaster.errors import ForecasterError
 from forecaster.manifest import Manifest
 from forecaster.recording import Recording
 from training.backtest import NothingToScoreError, Part, Results, backtest
 from training.backtest_report import as_json
+from training.files import check_can_write, not_written
 from training.html import pictures, tables
 from training.html.card import Origin, card
 from training.html.collect import Collector
@@ -32,17 +32,8 @@ class HtmlReport:
 
     def __init__(self, out: Path, command: str, made: datetime) -> None:
         self._out, self._command, self._made = out, command, made
-        is_new = not out.exists()
-        try:  # now, rather than after hours of scoring
-            out.open("ab").close()
-            if is_new:
-                out.unlink()
-        except OSError as error:
-            raise self._not_written(error) from error
+        check_can_write(out)
         self._collector: Collector | None = None
-
-    def _not_written(self, error: OSError) -> ForecasterError:
-        return ForecasterError(f"{self._out}: cannot be written: {error.strerror}")
 
     def watch(self, manifest: Manifest) -> Callable[[Part], None]:
         """What a backtest of the model of `manifest` is to be watched by."""
@@ -98,7 +89,7 @@ class HtmlReport:
         try:
             self._out.write_text(page(f"Forecasts of {model}", subtitle, sections, charts.made), "utf-8")
         except OSError as error:
-            raise self._not_written(error) from error
+            raise not_written(self._out, error) from error
 
 
 def report_on_training(recording: Recording, settings: Settings, bundle: Path, report: HtmlReport) -> None:
@@ -108,7 +99,9 @@ def report_on_training(recording: Recording, settings: Settings, bundle: Path, r
     try:
         results = backtest(recording, settings, manifest, network, behind, report.watch(manifest))
     except NothingToScoreError:
-        observed = observe(recording, settings.stream, manifest.context_length)
+        observed = observe(
+            recording, settings.stream, manifest.context_length, log=manifest.features.transform == "log"
+        )
         report.write_unscored(manifest, observed, recording.fingerprint())
         return
     report.write(manifest, results, as_json(results, manifest) | {"data_sha256": recording.fingerprint()})
