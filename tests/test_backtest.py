@@ -25,8 +25,8 @@ from forecaster.recording import Columns, Recording, read_recording
 from forecaster.replay import replay
 from training import backtest as backtest_module
 from training.backtest import Part, Results, backtest
-from training.backtest_report import as_json
 from training.origins import Choice
+from training.scores import as_json
 from training.skill import skills
 from training.tally import few_steps
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from forecaster.config import Settings
 from forecaster.recording import Recording
 from training.backtest import Part, backtest, unwatched
-from training.backtest_report import as_json
 from training.html.collect import Collector
 from training.html.overview import BUCKETS, MOST_SERIES, count, outline, telling
 from training.observed import Observed, observe
 from training.origins import Choice
+from training.scores import as_json
 
 LEVELS = (0.1, 0.5, 0.9)
 

@@ -18,10 +18,10 @@ from builders import START_MS
 from forecaster.bundle import save_bundle
 from forecaster.cli import main
 from forecaster.config import load_settings
-from training.backtest_report import TITLES, number
 from training.html import words
 from training.html.colours import ALL, DARK
 from training.html.markup import element, escaped
+from training.scores import TITLES, number
 
 HOSTILE = '</script><img src=x onerror=alert(1)>&"<b>'
 HISTORY = [{"epoch": n, "training_loss": 1 / n, "validation_loss": 1.5 / n} for n in (1, 2, 3)]

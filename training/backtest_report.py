@@ -1,34 +1,24 @@
 """What `backtest` shows a person, and the same as JSON."""
 
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from forecaster.bundle import load_configured
 from forecaster.config import Settings
-from forecaster.manifest import Manifest
 from forecaster.recording import Recording
 from training.backtest import Results, backtest, unwatched
 from training.files import check_can_write, not_written
-from training.metrics import SHARES, central_intervals
 from training.names import short
 from training.origins import Choice
-from training.skill import skills
-from training.tally import OF_SKILL, few_steps
+from training.scores import TITLES, as_json, number
 
 if TYPE_CHECKING:
     from training.html.report import HtmlReport  # needs the extra `report`
-
-TITLES = {
-    "normalised_mse": "norm. MSE", "normalised_mae": "norm. MAE", "mse": "MSE", "mae": "MAE", "mase": "MASE",
-    "smape": "sMAPE %", "pinball": "pinball", "crps": "CRPS",
-}  # fmt: skip
 
 
 def backtest_with_tables(
@@ -55,61 +45,6 @@ def backtest_with_tables(
     for line in _remarks(report):
         console.print(line)
     return results
-
-
-def as_json(results: Results, manifest: Manifest) -> dict[str, Any]:
-    """Every figure; NaN is null. A list under `by_step` runs over the horizon."""
-    network = manifest.network
-    offered = central_intervals(network.quantiles)
-    tallies = results.tallies
-    pairs = tallies["model"].pairs()
-    origins = [sum(map(len, parts)) for parts in results.origin_ms]
-    by_series = {name: tally.by_series() for name, tally in tallies.items()}
-    over_all_steps, *at_steps = _skills(results, network.horizon, None)
-    return {
-        "model": f"{manifest.name}@{manifest.version}",
-        "horizon": network.horizon,
-        "quantiles": list(network.quantiles),
-        "intervals": {"scored": list(offered), "not_trained": [s for s in SHARES if s not in offered]},
-        "origins": results.origins,
-        "pairs": int(pairs.sum()),
-        "first_origin_ms": results.start_ms,
-        "crossings": results.crossings,
-        "not_finite": results.not_finite,
-        "overall": {name: _plain(tally.overall()) for name, tally in tallies.items()},
-        "skill": over_all_steps,
-        "skill_by_step": dict(zip(map(str, few_steps(network.horizon)), at_steps, strict=True)),
-        "by_step": {name: _plain(tally.by_step()) for name, tally in tallies.items()},
-        "by_series": {
-            series: {
-                "origins": origins[n],
-                "pairs": int(pairs[n]),
-                "scores": {f: _plain({m: v[n] for m, v in found.items()}) for f, found in by_series.items()},
-                "skill": _skills(results, network.horizon, n)[0],
-            }
-            for n, series in enumerate(results.series)
-        },
-    }
-
-
-def _skills(results: Results, horizon: int, series: int | None) -> list[dict[str, Any]]:
-    """Skill by metric, over all steps and then at each of the few steps."""
-    points, spreads = (skills(results, horizon, loss, series) for loss in OF_SKILL)
-    return [
-        {"mase": point and point.as_json(), "crps": spread and spread.as_json()}
-        for point, spread in zip(points, spreads, strict=True)
-    ]
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Numbers and lists that JSON has; a metric that has no value anywhere is left out."""
-
-    def plain(value: Any) -> Any:
-        if np.ndim(value):
-            return [plain(one) for one in np.asarray(value).tolist()]
-        return float(value) if math.isfinite(value) else None
-
-    return {name: plain(value) for name, value in values.items() if np.isfinite(value).any()}
 
 
 def _write(out: Path, report: dict[str, Any]) -> None:
@@ -193,12 +128,3 @@ def _remarks(report: dict[str, Any]) -> list[str]:
         shares = ", ".join(f"{100 * share:g} %" for share in missing)
         lines.append(f"not available from the trained quantiles {report['quantiles']}: intervals of {shares}")
     return lines
-
-
-def number(value: float | None) -> str:
-    """Four figures or so, whatever the size."""
-    if value is None or not math.isfinite(value):
-        return ""
-    if abs(value) >= 1_000:
-        return f"{value:.0f}"
-    return f"{value:#.4g}" if abs(value) >= 10 or 0 < abs(value) < 0.1 else f"{value:.3f}"

@@ -9,9 +9,9 @@ from importlib.metadata import version
 from forecaster import __version__
 from forecaster.config import format_duration
 from forecaster.manifest import Manifest
-from training.backtest_report import number
 from training.html import words
 from training.html.markup import Markup, element, join, paragraph, table
+from training.scores import number
 
 Facts = Iterable[tuple[str, object]]
 

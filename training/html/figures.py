@@ -7,9 +7,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from forecaster.records import Float
-from training.backtest_report import TITLES
 from training.html.colours import BANDS, GOOD, GRID, INK, MODEL, MUTED, NOMINAL, RIVALS, VALIDATION
 from training.html.markup import escaped
+from training.scores import TITLES
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")

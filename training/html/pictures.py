@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from forecaster.manifest import Manifest
-from training.backtest_report import number
 from training.html import figures, series, words
 from training.html.collect import Collector, Shown
 from training.html.markup import Markup, element, join, paragraph, table
 from training.html.overview import count, outline, telling
 from training.html.tables import MOST_ROWS
 from training.observed import Observed
+from training.scores import number
 
 KIND_TITLES = {
     "good": "Good: better than about 95 % of the forecasts",

@@ -12,7 +12,6 @@ from forecaster.config import Settings
 from forecaster.manifest import Manifest
 from forecaster.recording import Recording
 from training.backtest import NothingToScoreError, Part, Results, backtest
-from training.backtest_report import as_json
 from training.files import check_can_write, not_written
 from training.html import pictures, tables
 from training.html.card import Origin, card
@@ -21,6 +20,7 @@ from training.html.markup import Markup, paragraph
 from training.html.page import page
 from training.observed import Observed, observe
 from training.origins import Choice
+from training.scores import as_json
 
 NOTHING = (
     "Nothing of this data lies behind what the model was trained and chosen on, so there is nothing to score it on."

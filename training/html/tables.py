@@ -3,11 +3,11 @@
 from typing import Any
 
 from forecaster.manifest import Manifest
-from training.backtest_report import TITLES, number
 from training.html import words
 from training.html.markup import Markup, element, join, paragraph, table
 from training.html.overview import by_error
 from training.observed import Observed
+from training.scores import TITLES, number
 
 MOST_ROWS = 200  # of the table by series
 
