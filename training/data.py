@@ -107,6 +107,10 @@ class Sequences:
         """Rows of `run`."""
         return slice(int(self.first[run]), int(self.first[run] + self.length[run]))
 
+    def run_of(self, row: Int) -> Int:
+        """The run that each `row` `[n]` belongs to."""
+        return np.searchsorted(self.first, row, "right") - 1
+
     def by_series(self) -> dict[str, list[int]]:
         """The runs of each series, by name."""
         runs: dict[str, list[int]] = {}

@@ -59,7 +59,7 @@ class Examples:
     def _ahead(self, row: Int) -> Float:
         """The transformed values of the next `horizon` rows of the run, NaN where they are missing or too late."""
         data = self.table.data
-        run = np.searchsorted(data.first, row, "right") - 1
+        run = data.run_of(row)
         last = (data.first[run] + self.rounds[run] - 1)[:, None]
         ahead = row[:, None] + np.arange(1, self.horizon + 1)
         values = self.table.settings.transformed(data.value[np.minimum(ahead, np.maximum(last, 0))])
@@ -102,7 +102,7 @@ class Examples:
         table, data = self.table, self.table.data
         state, count = Features(table.settings), len(window)
         state.grow(count)
-        run = np.searchsorted(data.first, window[:, 0], "right") - 1
+        run = data.run_of(window[:, 0])
         index = data.index[run] + window[:, 0] - data.first[run]
         values = data.value[window]
         values[:, 1:][window[:, 1:] == window[:, :-1]] = np.nan  # padding

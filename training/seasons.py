@@ -60,7 +60,7 @@ def _validation_error(table: FeatureTable, split: Split, horizon: int) -> float:
     validation = spread(table.data.first + begin, end - begin, ROWS)
     unit = mean_changes(table, begin)
     errors = [
-        np.abs(error) * table.scale[rows] / unit[np.searchsorted(table.data.first, rows, "right") - 1]
+        np.abs(error) * table.scale[rows] / unit[table.data.run_of(rows)]
         for error, rows in _linear_errors(fitted, judged, train, validation)
     ]
     together = np.concatenate(errors) if errors else np.zeros(0)

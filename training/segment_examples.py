@@ -49,7 +49,7 @@ class SegmentExamples:
     def windows(self, row: Int) -> np.ndarray:
         """What the network sees at `row` `[n]`: float32 `[n, window]`."""
         table, data = self._table, self._table.data
-        first = data.first[np.searchsorted(data.first, row, "right") - 1][:, None]
+        first = data.first[data.run_of(row)][:, None]
         at = row[:, None] + np.arange(1 - self._window, 1)
         values = np.where(at >= first, data.value[np.maximum(at, first)], np.nan)
         return scaled_windows(table.settings.transformed(values), table.last[row], table.scale[row])

@@ -50,7 +50,7 @@ class FeatureTable:
     def _latest(self, row: Int, horizon: int) -> Iterator[tuple[Int, np.ndarray]]:
         """By season: the row of the latest visit of each step's phase, and whether there was one in the run."""
         data, ahead = self.data, np.arange(1, horizon + 1)
-        first = data.first[np.searchsorted(data.first, row, "right") - 1][:, None]
+        first = data.first[data.run_of(row)][:, None]
         for season in self.settings.seasons:
             latest = latest_visit(row, ahead, season)
             yield np.maximum(latest, first), latest >= first

@@ -37,7 +37,7 @@ class Origins:
         row = spread(table.data.first + begin, end - begin, most)
         self.begin, self.row = begin, row[table.seen[row] > 0]
         self._target, self._weight = Examples(table, settings.horizon, split.validation_end_ms).targets(self.row)
-        run = np.searchsorted(table.data.first, self.row, "right") - 1
+        run = table.data.run_of(self.row)
         unit = table.scale[self.row] / np.maximum(mean_changes(table, begin)[run], table.scale[self.row] / LARGEST)
         self._unit = unit[:, None]
         if not self._weight.any():
@@ -72,7 +72,7 @@ class Validation:
     def _hidden(self) -> np.ndarray:
         """The last layer's output at every scored row `[n, units]`."""
         data = self._table.data
-        run = np.searchsorted(data.first, self._row, "right") - 1
+        run = data.run_of(self._row)
         found = np.zeros((len(self._row), self._engine.network.settings.units[-1]), np.float32)
         runs = np.unique(run)
         for low in range(0, len(runs), SERIES_LADDER[-2]):
