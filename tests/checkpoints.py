@@ -73,9 +73,7 @@ def state_of(line, partition=0):
     snapshot = line.snapshot(partition, 0)
     order = np.argsort(snapshot.part.names)
     held = snapshot.part.held
-    named = sorted(
-        (snapshot.part.names[item["slot"]], *(item[name] for name in held.dtype.names[1:])) for item in held
-    )
+    named = sorted((snapshot.part.names[item["slot"]], *(item[name] for name in held.dtype.names[1:])) for item in held)
     arrays = {name: array[order] for name, array in snapshot.part.arrays.items()}
     return [snapshot.part.names[n] for n in order], snapshot.event_time_ms, named, arrays
 

@@ -179,7 +179,10 @@ def test_a_partition_without_series_has_a_checkpoint_too():
 
 def test_a_restored_partition_leaves_the_others_alone_and_loading_needs_no_more_room_each_time():
     line = pipeline()
-    run(line, records_of([Tick(f"{p}-{n}", step, 1.0 * step, p) for step in range(4) for n in range(600) for p in (0, 1)]))
+    run(
+        line,
+        records_of([Tick(f"{p}-{n}", step, 1.0 * step, p) for step in range(4) for n in range(600) for p in (0, 1)]),
+    )
     other, topic = state_of(line, 1), checkpointed(line, {0: 2_400})
     expected, capacity = state_of(line, 0), line.windows.capacity
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Whatever the state topic holds: the newest whole checkpoint, an older one, or none with its reason; never a wrong state."""
+"""Whatever the state topic holds: the newest whole checkpoint, an older one or none, and why; never a wrong state."""
 
 import hashlib
 import json
@@ -119,7 +119,9 @@ def test_records_that_change_places_are_noticed():
         for other in topic.parts():
             swapped = topic.changed(**{one: topic.content[key(other)], other: topic.content[key(one)]})
             offset, problems = assert_no_wrong_state(swapped, states)
-            assert (offset == max(states)) == (problems == () or set(parts_of(topic, pipeline(), max(states))).isdisjoint({one, other}))
+            assert (offset == max(states)) == (
+                problems == () or set(parts_of(topic, pipeline(), max(states))).isdisjoint({one, other})
+            )
 
 
 def resealed(value, change):
@@ -156,7 +158,7 @@ def test_above_the_committed_offset_the_older_one_counts_and_below_both_none():
 
 def test_after_offsets_were_set_back_what_was_written_before_never_comes_back():
     #   checkpoints 1 and 2 at offsets 25 and 50, the group is set back to 10, checkpoint 3 at 20 is lost in part
-    topic, states = history("full")
+    topic, _ = history("full")
     topic, line, writer = StateTopic(topic.content), pipeline(), Writer(GROUP)
     found = topic.find(line, committed=10)
     writer.restored(0, found)
@@ -193,7 +195,12 @@ def test_state_of_other_settings_is_not_used_and_the_setting_is_named(change):
 
 
 deep = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.sampled_from([2**63, -(10**400), "0" * 64]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=9)
+    | st.sampled_from([2**63, -(10**400), "0" * 64]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
@@ -211,7 +218,7 @@ def places(tree, path=()):
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_a_hostile_manifest_is_a_problem_and_nothing_else(second, data):
-    topic, states = history(second)
+    topic, _ = history(second)
     part = data.draw(st.sampled_from(["m0", "m1"]))
     value = topic.content[key(part)]
     path = data.draw(st.sampled_from(list(places(json.loads(value[BODY:-1])))[1:]))
@@ -232,8 +239,8 @@ def test_a_hostile_manifest_is_a_problem_and_nothing_else(second, data):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[" * 100_000, b'{"format_version":' * 50_000, b"null", b"\xff", b'{"format_version":1}', b'{"format_version":"2"}',
-     b'{"format_version":true}', b'{"format_version":' + b"9" * 5_000 + b"}", b'{"format_version":1e999}', b"NaN"],
+    [b"", b"{", b"[" * 100_000, b'{"format_version":' * 50_000, b"null", b"\xff", b'{"format_version":1}',
+     b'{"format_version":"2"}', b'{"format_version":true}', b'{"format_version":' + b"9" * 5_000 + b"}", b'{"format_version":1e999}', b"NaN"],
 )  # fmt: skip
 def test_bytes_that_are_no_manifest_are_corrupt(body):
     topic, states = history("full")
