@@ -240,7 +240,8 @@ def test_a_hostile_manifest_is_a_problem_and_nothing_else(second, data):
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[" * 100_000, b'{"format_version":' * 50_000, b"null", b"\xff", b'{"format_version":1}',
-     b'{"format_version":"2"}', b'{"format_version":true}', b'{"format_version":' + b"9" * 5_000 + b"}", b'{"format_version":1e999}', b"NaN"],
+     b'{"format_version":"2"}',
+     b'{"format_version":true}', b'{"format_version":' + b"9" * 5_000 + b"}", b'{"format_version":1e999}', b"NaN"],
 )  # fmt: skip
 def test_bytes_that_are_no_manifest_are_corrupt(body):
     topic, states = history("full")

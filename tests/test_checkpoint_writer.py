@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from forecaster.checkpoint import chunks, writer
 from forecaster.checkpoint.writer import Writer
+from forecaster.config import Settings, StreamSettings
 
 NAMES = [f"series-{n}" for n in range(9)]
 
@@ -62,6 +63,22 @@ def test_up_to_half_of_the_series_are_written_as_a_delta_over_the_last_full_copy
     own.feed([*NAMES[:1], "new"])
     assert own.checkpoint() == ("delta", [16])
     own.assert_restores()
+
+
+def test_a_delta_has_the_series_that_only_others_moved_on_and_what_was_open_in_the_full_copy_is_closed():
+    setup = Settings(stream=StreamSettings(allowed_lateness="2s"))
+    line, own, topic = pipeline(setup), Writer(GROUP), StateTopic()
+    records = records_of([*(Tick(name, 0, 1.0) for name in "cdef"), Tick("x", 10, 2.0), Tick("a", 11, 3.0)])
+    run(line, records)
+    assert own.take(line, 0, 6) == "full"
+    topic.write(own)
+    run(line, records_of([Tick("x", 14, 4.0)], 6))  # completes the observation of a at 11
+    assert own.take(line, 0, 7) == "delta"
+    topic.write(own)
+    restored = pipeline(setup)
+    restored.load(0, topic.find(restored).checkpoint)
+    assert len(restored.windows.event_time.held) == 1
+    assert_same_state(state_of(restored), state_of(line))
 
 
 def test_where_nothing_has_come_there_is_nothing_to_write():
