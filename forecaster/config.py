@@ -115,6 +115,7 @@ class TopicSettings(Section):
     output: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")] = "forecasts"
     dead_letter: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")] = "forecasts.dlq"
     state: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")] = "forecasts.state"
+    dead_letters_per_minute: Annotated[int | None, Field(ge=0)] = None
     create: bool = True
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
     replication_factor: Annotated[int, Field(ge=-1, le=10)] = -1
@@ -176,6 +177,14 @@ class StreamSettings(Section):
         if self.max_gap is not None:
             return self.max_gap
         return None if self.step is None else context_length * self.step
+
+
+class StateSettings(Section):
+    """How much state of the series is kept, and for how long."""
+
+    max_series: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
+    idle_ttl: PositiveDuration | None = None
+    series_in_two_partitions: Literal["warn", "refuse"] = "warn"
 
 
 class ModelSettings(Section):
@@ -246,6 +255,7 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     input: InputSettings = InputSettings()
     stream: StreamSettings = StreamSettings()
+    state: StateSettings = StateSettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -256,6 +266,11 @@ class Settings(BaseSettings):
             raise ValueError('model.seasons needs a stream.step with a duration, not "tick"')
         if self.model.network == "segment" and any(len(units) > 1 for units in self.training.sizes):
             raise ValueError('training.sizes: model.network = "segment" has one GRU layer')
+        held_ms = self.stream.allowed_lateness + (self.stream.step or 0)
+        if self.state.idle_ttl is not None and self.state.idle_ttl <= held_ms:
+            raise ValueError(
+                f"state.idle_ttl: must be longer than stream.allowed_lateness and one step, {format_duration(held_ms)}"
+            )
         return self
 
     @classmethod

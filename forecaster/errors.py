@@ -26,6 +26,10 @@ class BrokerUnavailableError(ForecasterError):
     """The broker did not answer within `kafka.startup_timeout`, or output could not be flushed."""
 
 
+class PoisonError(ForecasterError):
+    """More dead letters within a minute than `topics.dead_letters_per_minute`."""
+
+
 class StoppedError(ForecasterError):
     """A signal ended a command that cannot end by itself at once; the exit code is the shell's for that signal."""
 
