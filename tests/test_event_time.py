@@ -154,7 +154,7 @@ tick = st.tuples(
 @given(
     ticks=st.lists(tick, max_size=60),
     drift=st.integers(0, 20),
-    cuts=st.lists(st.integers(0, 60), max_size=6),
+    cuts=st.one_of(st.lists(st.integers(0, 60), max_size=6), st.just(range(60))),
     kind=st.sampled_from(KINDS),
     lateness=st.sampled_from([0, 7, 25, 100]),
     restart=st.integers(1, 6),

@@ -134,6 +134,7 @@ def test_a_slot_that_is_used_again_remembers_nothing_of_the_series_evicted_from_
     run(line, before, [90])
     run(line, records_of([Tick("far", 900, 1.0)], 1_000))
     assert line.windows.evictions == {0: 5}
+    assert line.inference.features.seen.sum() == 1
     assert_same_set(published(run(line, after, [33])), published(run(line_with(setup), after, [33])))
     assert len(line.windows.slots.names) == 6
 
