@@ -11,6 +11,7 @@ from forecaster.records import Bool, Float, Int
 from forecaster.series import Slots, with_room
 
 CHUNK = 1024
+BATCH_ROOM = 8 * CHUNK  # above the limit of series, for the new ones of a batch: they come before the old ones leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Windows:
         if need > self.capacity:
             roomy = max(self.capacity * 3 // 2, CHUNK)
             if self._max_series is not None:
-                roomy = min(roomy, self._max_series)
+                roomy = min(roomy, self._max_series + BATCH_ROOM)
             capacity = max(roomy, -(-need // CHUNK) * CHUNK)
             self.values = with_room(self.values, capacity)
             self.rounds = with_room(self.rounds, capacity)
