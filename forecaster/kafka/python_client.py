@@ -221,7 +221,7 @@ class KafkaPythonClient:
             with suppress(KafkaError, KeyError, ValueError):  # revoked; the note of it comes with the next poll
                 consumer.pause(TopicPartition(self._topic, number))
         try:
-            self._placement.reach(consumer, self._unplaced)
+            self._placement.reach(consumer, self._unplaced, alone=not self._places)
             self._publisher.open()  # ends what an earlier run left open, which hides offsets
             starts = self._placement.find(consumer, self._unplaced, self._source, timeout_ms)
             # A start that is stored nowhere is committed at once: "latest" must not move on in a crash.

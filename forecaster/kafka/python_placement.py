@@ -42,11 +42,15 @@ class Placement:
         if self._state is not None:
             self._state.forget(numbers)
 
-    def reach(self, consumer: Any, numbers: Iterable[int]) -> None:
+    def reach(self, consumer: Any, numbers: Iterable[int], *, alone: bool) -> None:
         """Raise `KafkaError` while the broker is away.
+
+        Other partitions, where those asked for are not `alone`, wait meanwhile: then it asks again sooner.
 
         Asked of a connection that comes back by itself: a new one to a broker that is away leaks its sockets.
         """
+        if not alone:
+            self._lookup_ms = FIRST_LOOKUP_MS
         parts = [TopicPartition(self._topic, number) for number in numbers]
         consumer.beginning_offsets(parts, timeout_ms=self._lookup_ms)
 
