@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 POM = Path(__file__).with_name("pom.xml")
@@ -75,12 +76,29 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-class KafkaBroker:
-    """One broker that keeps its port and data over `stop` and `start`."""
+def _second_listener(port: int, behind_port: int, proxy_port: int) -> dict[str, str]:
+    """Properties that let clients which come through a proxy stay behind it."""
+    own = f"PLAINTEXT://127.0.0.1:{port}"
+    return {
+        "listeners": f"{own},PROXIED://127.0.0.1:{behind_port},CONTROLLER://127.0.0.1:{{controller}}",
+        "advertised.listeners": f"{own},PROXIED://127.0.0.1:{proxy_port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+    }
 
-    def __init__(self) -> None:
-        self.port = free_port()
+
+class KafkaBroker:
+    """One broker that keeps its port and data over `stop` and `start`.
+
+    `properties` are added to its own or win over them. With `proxy_port` it has a second listener, `behind_port`,
+    and tells the clients of that one to come through the proxy port.
+    """
+
+    def __init__(self, properties: Mapping[str, str] | None = None, *, proxy_port: int | None = None) -> None:
+        self.port, self.behind_port = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
+        self._more = {**(_second_listener(self.port, self.behind_port, proxy_port) if proxy_port else {})}
+        self._more |= properties or {}
         self._jars = fetch_jars()
         self._home = Path(tempfile.mkdtemp(prefix="forecaster-kafka-"))
         self._properties = self._home / "server.properties"
@@ -116,8 +134,10 @@ class KafkaBroker:
         return ["java", *memory, *logging, "-cp", f"{self._jars}/*", *arguments]
 
     def _format(self) -> None:
-        text = PROPERTIES.format(port=self.port, controller=free_port(), data=self._home / "data")
-        self._properties.write_text(text, "utf-8")
+        controller = free_port()
+        text = PROPERTIES.format(port=self.port, controller=controller, data=self._home / "data")
+        more = "".join(f"{name}={value.format(controller=controller)}\n" for name, value in self._more.items())
+        self._properties.write_text(text + more, "utf-8")  # of two lines with one name Java takes the last
         tool = self._java("kafka.tools.StorageTool")
         cluster = subprocess.run([*tool, "random-uuid"], check=True, capture_output=True, text=True).stdout.strip()
         command = [*tool, "format", "-t", cluster.splitlines()[-1], "-c", str(self._properties)]

@@ -1,0 +1,90 @@
+"""Faults on a real broker and what they did: `python -m chaos [ROW …]`, with tests/ on the path."""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chaos.ledger import Ledger, Tally, failed
+from chaos.proxy import Proxy
+from chaos.rows import ROWS
+from chaos.scene import Rig
+from chaos.worker import ROOT, Zygote
+from integration.kafka_broker import KafkaBroker
+
+RESULTS = ROOT / ".cache" / "chaos"
+
+
+def main() -> None:
+    options = _arguments()
+    names = options.rows or list(ROWS)
+    with rig(options.delivery, keep=options.keep) as made:
+        for name in names:
+            _continue(made, name, Ledger(options.results, name), options.count)
+    totals = {name: Ledger(options.results, name).total() for name in names}
+    print(json.dumps({"rows": totals, "failed": [name for name, total in totals.items() if failed(total)]}))
+    sys.exit(any(map(failed, totals.values())))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="chaos", description="Break things and count what is lost.")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"all if none is named: {', '.join(ROWS)}")
+    parser.add_argument("--count", type=int, help="stop a row at so many faults, those of earlier runs included")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results that runs add to")
+    parser.add_argument("--delivery", choices=("exactly_once", "at_least_once"), default="exactly_once")
+    parser.add_argument("--keep", action="store_true", help="keep the folder with configurations and logs")
+    options = parser.parse_args()
+    for name in set(options.rows) - ROWS.keys():
+        parser.error(f"no row {name!r}: there are {', '.join(ROWS)}")
+    return options
+
+
+def _continue(rig_: Rig, name: str, ledger: Ledger, count: int | None) -> None:
+    """Go on with a row from what is done until it has its number of faults."""
+    row = ROWS[name]
+    upto = row.full if count is None else count
+    while (done := ledger.total()["faults"]) < upto:
+        tally = guarded(lambda done=done: row.run(rig_, done, upto))
+        ledger.append(tally)
+        print(json.dumps({"row": name, **tally}), flush=True)
+        if not tally["faults"]:
+            return  # skipped, or broken before the first fault: no other try would end otherwise
+
+
+def guarded(run: Callable[[], Tally]) -> Tally:
+    """The tally of a stretch; one that did not end as it should is a broken one."""
+    try:
+        return run()
+    except Exception as error:  # noqa: BLE001  # whatever it is, the row has failed and the others go on
+        traceback.print_exc()
+        return {"faults": 0, "broken": 1, "why": [" ".join(str(error).split())[:2000]]}
+
+
+@contextmanager
+def rig(delivery: str, *, keep: bool = False) -> Iterator[Rig]:
+    """A broker behind a proxy, a zygote and a bundle, in a folder that goes away."""
+    folder = Path(tempfile.mkdtemp(prefix="forecaster-chaos-"))
+    proxy = Proxy()
+    broker = KafkaBroker(proxy_port=proxy.port)
+    zygote = Zygote(folder / "compiled")
+    try:
+        broker.start()
+        proxy.start(broker.behind_port)
+        yield Rig(folder, delivery, zygote, zygote.bundle(folder / "bundle"), broker, proxy)
+    finally:
+        zygote.close()
+        proxy.close()
+        broker.close()
+        if keep:
+            print(folder, file=sys.stderr)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
