@@ -50,6 +50,10 @@ class Engine:
         for rows in HEAD_LADDER:
             self._head(*(np.zeros((rows, *shape), np.float32) for shape in ((units[-1],), (inputs,), each_step)))
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The hidden state by layer, slots first."""
+        return {f"hidden.{layer}": hidden for layer, hidden in enumerate(self.hidden)}
+
     def grow(self, capacity: int) -> None:
         """Make room for slots below `capacity`."""
         self.hidden = [np.concatenate([h, np.zeros((capacity - len(h), h.shape[1]), np.float32)]) for h in self.hidden]
@@ -87,6 +91,13 @@ class Engine:
         for hidden, last in zip(self.hidden, carried, strict=True):
             hidden[slot] = keras.ops.convert_to_numpy(last)[:series]
         return np.asarray(keras.ops.convert_to_numpy(output)[:series, :rounds])
+
+    def rebuild(self, slot: Int, inputs: np.ndarray, length: Int) -> None:
+        """Carry the state of `slot` anew through the first `length` `[series]` rounds of `inputs`."""
+        self.forget(slot)
+        for runs, done, rounds in tiles(length):
+            valid = np.arange(done, done + rounds) < length[runs][:, None]
+            self.advance(slot[runs], inputs[runs, done : done + rounds], valid)
 
     def head(self, hidden: np.ndarray, inputs: np.ndarray, recent: np.ndarray) -> np.ndarray:
         """Scaled quantiles `[n, horizon, quantiles]` for rows of `hidden`, `inputs` and `recent`."""

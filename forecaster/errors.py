@@ -36,3 +36,11 @@ class StoppedError(ForecasterError):
 
 class RetryableError(Exception):
     """A broker operation failed: drop the state, return to the committed offsets and restore."""
+
+
+class UnusableStateError(Exception):
+    """A checkpoint cannot be used; `reason` is one of the bounded codes of `checkpoint.reader.Found`."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason, self.text = reason, text

@@ -82,6 +82,29 @@ class EventTime:
         self.held = np.zeros(0, ITEM)
         self.late_restarts = 0
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What each slot has by name; the items it holds open are in `held`."""
+        return {"newest": self.newest, "watermark": self.watermark, "late_run": self.late_run}
+
+    def held_of(self, slots: Int) -> np.ndarray:
+        """A copy of the items that `slots` hold open; their `slot` is the row in `slots`."""
+        row = np.full(len(self.newest), -1)
+        row[slots] = np.arange(len(slots))
+        held: np.ndarray = self.held[row[self.held["slot"]] >= 0]
+        held["slot"] = row[held["slot"]]
+        return held
+
+    def of_partition(self, partition: int) -> int:
+        """Event time of `partition` in epoch milliseconds, `NEVER` before its first record."""
+        known = self.partition_watermark
+        return int(known[partition] if partition < len(known) else NEVER)
+
+    def set_partition(self, partition: int, watermark_ms: int) -> None:
+        """Make `watermark_ms` the event time of `partition`."""
+        more = max(0, partition + 1 - len(self.partition_watermark))
+        self.partition_watermark = np.append(self.partition_watermark, np.full(more, NEVER))
+        self.partition_watermark[partition] = watermark_ms
+
     def grow(self, capacity: int) -> None:
         """Make room for slots below `capacity`."""
         more = capacity - len(self.newest)

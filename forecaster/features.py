@@ -123,19 +123,19 @@ class Features:
         self.recent = np.zeros((0, len(settings.recent_rates), self.offsets[-1]), np.float32)
         self.visits = np.zeros((0, self.offsets[-1]), np.uint16)
 
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        """Every state array, slots first."""
-        return tuple(getattr(self, name) for name in STATE)
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Every state array by name, slots first."""
+        return {name: getattr(self, name) for name in STATE}
 
     def grow(self, capacity: int) -> None:
         """Make room for slots below `capacity`."""
-        for name, array in zip(STATE, self.arrays(), strict=True):
+        for name, array in self.arrays().items():
             more = np.zeros((capacity - len(array), *array.shape[1:]), array.dtype)
             setattr(self, name, np.concatenate([array, more]))
 
     def forget(self, slots: Int) -> None:
         """Return `slots` to the state of a series never seen."""
-        for array in self.arrays():
+        for array in self.arrays().values():
             array[slots] = 0
 
     def advance(self, slot: Int, index: Int, values: Float) -> "FeatureStep":

@@ -11,6 +11,8 @@ from forecaster.records import Bool, Float, Int
 from forecaster.tile import Stage, Tile, no_stage
 from forecaster.windows import Block, Windows
 
+REBUILD_CELLS = 1 << 16  # series × rounds whose features are made at once: bounds the memory
+
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
@@ -38,20 +40,40 @@ class Inference:
         self.features, self.engine, self.windows = Features(features), make_engine(network), windows
         self._network, self._stage = network.settings, stage
 
-    def _grow(self) -> None:
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Every state array by name, slots first."""
+        return self.features.arrays() | self.engine.arrays()
+
+    def grow(self) -> None:
+        """Make room for every slot that the windows have room for."""
         if self.windows.capacity > len(self.features.seen):
             self.features.grow(self.windows.capacity)
             self.engine.grow(self.windows.capacity)
 
     def forget(self, slots: Int) -> None:
         """Return `slots` to the state before their first observation."""
-        self._grow()
+        self.grow()
         for part in (self.features, self.engine, self.windows):
             part.forget(slots)
 
+    def rebuild(self, slots: Int) -> None:
+        """Make the network's own state of `slots` from their windows, where it is another network's.
+
+        The features of these rounds are those of a series that already knows what came after: near enough.
+        """
+        if not self.engine.arrays():
+            return
+        slots = slots[self.windows.rounds[slots] > 0]
+        series = max(1, REBUILD_CELLS // self.windows.context_length)
+        for low in range(0, len(slots), series):
+            slot = slots[low : low + series]
+            values, length = self.windows.recent(slot)
+            first = self.windows.event_time.newest[slot] - length + 1
+            self.engine.rebuild(slot, self.features.advance(slot, first, values).inputs(), length)
+
     def run(self, block: Block, emit: Bool) -> Emitted:
         """Carry every series through its rows of `block`; forecast from the rows where `emit` is set."""
-        self._grow()
+        self.grow()
         parts = [self._nothing()]
         for first, length in block.waves():
             self.forget(block.slot[first][block.fresh[first]])

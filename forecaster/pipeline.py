@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from forecaster.checkpoint.chunks import Part
+from forecaster.checkpoint.manifest import Identity
+from forecaster.checkpoint.state import Checkpoint, Snapshot, copied
 from forecaster.config import Settings
 from forecaster.event_time import ACCEPTED, DUPLICATE, LATE
 from forecaster.formats.forecast_json import ForecastEncoder, Forecasts
@@ -17,7 +20,7 @@ from forecaster.manifest import Manifest
 from forecaster.networks import AnyNetwork
 from forecaster.records import Bool, Fault, Int, Message, RecordBatch, TickBatch
 from forecaster.tile import Stage, no_stage
-from forecaster.windows import Block, Windows
+from forecaster.windows import Block, Windows, refitted
 
 
 @dataclass(slots=True)
@@ -52,6 +55,8 @@ class Pipeline:
             settings.topics.output,
         )
         self._ready_after = manifest.ready_after
+        layout = {name: (array.dtype, array.shape[1:]) for name, array in self.arrays().items()}
+        self.identity = Identity.of(settings, manifest, layout)
 
     def process(self, records: RecordBatch) -> Output:
         """Take one poll batch through the line. The state moves on; the caller publishes the messages."""
@@ -159,4 +164,48 @@ class Pipeline:
         """Forget every series of `partition` (another member owns it, or it will be restored); how many."""
         slots = self.windows.drop(partition)
         self.inference.forget(slots)
+        return len(slots)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Every state array by name, slots first."""
+        return self.windows.arrays() | self.inference.arrays()
+
+    def snapshot(self, partition: int, offset: int, slots: Int | None = None) -> Snapshot:
+        """A copy of what `partition`, or `slots` of it, are at its input record `offset`, which comes next."""
+        windows = self.windows
+        of_partition = windows.slots.of(partition)
+        slots = of_partition if slots is None else slots
+        names = windows.slots.names
+        part = Part(
+            [names[slot] for slot in slots.tolist()],
+            {name: copied(array, slots) for name, array in self.arrays().items()},
+            windows.event_time.held_of(slots),
+        )
+        return Snapshot(partition, offset, windows.event_time.of_partition(partition), len(of_partition), part)
+
+    def load(self, partition: int, checkpoint: Checkpoint) -> int:
+        """Make `checkpoint` the state of `partition`, which has none (`drop` it before); how many series.
+
+        Hidden state that the checkpoint has not, as another bundle made it, is made from the windows.
+        """
+        windows = self.windows
+        windows.grow(checkpoint.manifest.series)
+        self.inference.grow()
+        state, loaded, held = self.arrays(), np.zeros(windows.capacity, bool), [windows.event_time.held]
+        for part in checkpoint.parts():
+            slot = windows.slots.assign(np.full(len(part.names), partition), part.names)
+            new = ~loaded[slot]
+            values = refitted(part.arrays["values"], part.arrays["rounds"], windows.context_length)
+            for name, rows in (part.arrays | {"values": values}).items():
+                state[name][slot[new]] = rows[new]
+            items = part.held[new[part.held["slot"]]]
+            items["slot"] = slot[items["slot"]]
+            held.append(items)
+            loaded[slot] = True
+        slots = windows.slots.of(partition)
+        windows.event_time.partition[slots] = partition
+        windows.event_time.set_partition(partition, checkpoint.manifest.event_time_ms)
+        windows.event_time.held = np.concatenate(held)
+        if not self.inference.engine.arrays().keys() <= checkpoint.layout.keys():
+            self.inference.rebuild(slots)
         return len(slots)

@@ -1,5 +1,6 @@
 """Which row of the state arrays belongs to which series: one dictionary a partition."""
 
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ class Slots:
         self.names: list[str] = []
         self._slot_of: dict[int, dict[str, int]] = {}
         self._free: list[int] = []
+        self.taken: Counter[int] = Counter()  # series that each partition has ever begun with
 
     def __len__(self) -> int:
         return sum(len(table) for table in self._slot_of.values())
@@ -28,6 +30,7 @@ class Slots:
             for name in dict.fromkeys(series[low:high]):
                 if name not in table:
                     table[name] = self._take(name)
+                    self.taken[owner] += 1
             slots[low:high] = [table[name] for name in series[low:high]]
         return slots
 
@@ -38,6 +41,11 @@ class Slots:
             return slot
         self.names.append(name)
         return len(self.names) - 1
+
+    def of(self, partition: int) -> Int:
+        """The slots of `partition`."""
+        table = self._slot_of.get(partition, {})
+        return np.fromiter(table.values(), np.int64, len(table))
 
     def drop(self, partition: int) -> Int:
         """Take back the slots of `partition`, to be used again."""

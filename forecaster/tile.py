@@ -44,11 +44,17 @@ class ServingEngine(Protocol):
     def warm_up(self) -> None:
         """Compile every shape that is ever called."""
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Every state array by name, slots first."""
+
     def grow(self, capacity: int) -> None:
         """Make room for slots below `capacity`."""
 
     def forget(self, slots: Int) -> None:
         """Return `slots` to the state before the first observation."""
+
+    def rebuild(self, slot: Int, inputs: np.ndarray, length: Int) -> None:
+        """Carry the state of `slot` anew through the first `length` `[series]` rounds of `inputs`."""
 
     def forecast(self, tile: Tile, stage: Stage) -> np.ndarray:
         """Scaled quantiles `[n, horizon, quantiles]` at the tile's cells; the state moves on to its last round."""

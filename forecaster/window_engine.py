@@ -36,10 +36,17 @@ class WindowEngine:
         for rows in self.ladder:
             self._call(np.zeros((rows, self.network.settings.inputs), np.float32))
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Nothing: the windows are the state."""
+        return {}
+
     def grow(self, capacity: int) -> None:
         """Nothing: the windows are the state."""
 
     def forget(self, slots: Int) -> None:
+        """Nothing: the windows are the state."""
+
+    def rebuild(self, slot: Int, inputs: np.ndarray, length: Int) -> None:
         """Nothing: the windows are the state."""
 
     def forecast(self, tile: Tile, stage: Stage) -> np.ndarray:

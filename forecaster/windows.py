@@ -60,6 +60,7 @@ class Windows:
         self._longest_gap = None if gap_ms is None else gap_ms // (stream.step or 1)
         self.values = np.zeros((0, context_length))
         self.rounds = np.zeros(0, np.int64)
+        self.changed = np.zeros(0, bool)  # slots whose state has moved since a checkpoint cleared them
         self.filled = 0
         self.gap_restarts = 0
         self.closed_bars = 0
@@ -75,20 +76,27 @@ class Windows:
         All arguments are `[n]` in record order, grouped by partition.
         """
         slot = self.slots.assign(partition, series)
-        self._grow()
+        self.grow()
         self.event_time.partition[slot] = partition
         outcome, observations = self.event_time.admit(slot, time_ms, value)
+        self.changed[slot] = self.changed[observations.slot] = True
         self.closed_bars += len(observations.slot) if self.grid.bar else 0
         return outcome, self._fill(observations)
 
-    def _grow(self) -> None:
-        need = len(self.slots.names)
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Every state array by name, slots first."""
+        return {"values": self.values, "rounds": self.rounds} | self.event_time.arrays()
+
+    def grow(self, more: int = 0) -> None:
+        """Make room for every slot that is assigned, and for `more`."""
+        need = len(self.slots.names) + more
         if need <= self.capacity:
             return
         capacity = max(need, self.capacity * 3 // 2, CHUNK)
         more = capacity - self.capacity
         self.values = np.concatenate([self.values, np.full((more, self.context_length), np.nan)])
         self.rounds = np.append(self.rounds, np.zeros(more, np.int64))
+        self.changed = np.append(self.changed, np.zeros(more, bool))
         self.event_time.grow(capacity)
 
     def _fill(self, seen: Observations) -> Block:
@@ -138,6 +146,14 @@ class Windows:
         window: Float = np.where(behind < 0, before, values[row[:, None], np.maximum(behind, 0)])
         return window
 
+    def recent(self, slot: Int) -> tuple[Float, Int]:
+        """What the windows of `slot` hold, `[series, context_length]` oldest first, NaN behind, and how many rounds."""
+        length = np.minimum(self.rounds[slot], self.context_length)
+        number = np.arange(self.context_length)
+        place = (self.rounds[slot] - length)[:, None] + number
+        values = self.values[slot[:, None], place % self.context_length]
+        return np.where(number < length[:, None], values, np.nan), length
+
     def window(self, slot: int) -> Float:
         """The last `context_length` observations of `slot`, oldest first, NaN where there is none yet."""
         return np.roll(self.values[slot], -int(self.rounds[slot] % self.context_length))
@@ -149,3 +165,15 @@ class Windows:
         self.event_time.forget(slots)
         self.event_time.forget_partition(partition)
         return slots
+
+
+def refitted(values: Float, rounds: Int, length: int) -> Float:
+    """Rings `values` `[series, any]` of series after so many `rounds` as rings of `length`: the newest in both."""
+    if values.shape[1] == length:
+        return values
+    number = rounds[:, None] - np.arange(1, min(values.shape[1], length) + 1)  # of each observation, newest first
+    row, column = np.nonzero(number >= 0)
+    number = number[row, column]
+    fitted = np.full((len(values), length), np.nan)
+    fitted[row, number % length] = values[row, number % values.shape[1]]
+    return fitted

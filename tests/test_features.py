@@ -181,21 +181,21 @@ def test_a_level_at_a_million_follows_a_move_of_a_hundredth():
 def test_rounds_past_the_end_of_a_series_leave_its_state_alone():
     _, alone, slot = in_tiles(TWO_SEASONS, [[1.0, 2.0, 3.0]], [0], [])
     _, padded, slots = in_tiles(TWO_SEASONS, [[1.0, 2.0, 3.0], [float(n) for n in range(30)]], [0, 0], [])
-    for one, other in zip(alone.arrays(), padded.arrays(), strict=True):
+    for one, other in zip(alone.arrays().values(), padded.arrays().values(), strict=True):
         np.testing.assert_allclose(one[slot[0]], other[slots[0]], rtol=1e-15)
 
 
 def test_nothing_changes_until_a_step_is_committed():
     features = Features(TWO_SEASONS)
     features.grow(3)
-    before = [array.copy() for array in features.arrays()]
+    before = [array.copy() for array in features.arrays().values()]
     step = features.advance(np.array([1]), np.array([0]), np.array([[1.0, 2.0, np.nan, 5.0]]))
     step.inputs()
-    assert all((a == b).all() for a, b in zip(before, features.arrays(), strict=True))
+    assert all((a == b).all() for a, b in zip(before, features.arrays().values(), strict=True))
     step.commit()
     assert features.seen.tolist() == [0, 3, 0]
     features.forget(np.array([1]))
-    assert all((a == b).all() for a, b in zip(before, features.arrays(), strict=True))
+    assert all((a == b).all() for a, b in zip(before, features.arrays().values(), strict=True))
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.001])
