@@ -5,35 +5,40 @@ import json
 import shutil
 import sys
 import tempfile
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chaos.ledger import Ledger, Tally, failed
+from integration.kafka_broker import KafkaBroker
+
+from chaos.ledger import Ledger, Tally, failed, guarded
 from chaos.proxy import Proxy
-from chaos.rows import ROWS
+from chaos.rows import ROWS, run_short
 from chaos.scene import Rig
 from chaos.worker import ROOT, Zygote
-from integration.kafka_broker import KafkaBroker
 
 RESULTS = ROOT / ".cache" / "chaos"
 
 
 def main() -> None:
     options = _arguments()
-    names = options.rows or list(ROWS)
     with rig(options.delivery, keep=options.keep) as made:
-        for name in names:
-            _continue(made, name, Ledger(options.results, name), options.count)
-    totals = {name: Ledger(options.results, name).total() for name in names}
+        totals = run_short(made) if options.short else _rows(made, options)
     print(json.dumps({"rows": totals, "failed": [name for name, total in totals.items() if failed(total)]}))
     sys.exit(any(map(failed, totals.values())))
+
+
+def _rows(made: Rig, options: argparse.Namespace) -> dict[str, Tally]:
+    names = options.rows or list(ROWS)
+    for name in names:
+        _continue(made, name, Ledger(options.results, name), options.count)
+    return {name: Ledger(options.results, name).total() for name in names}
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="chaos", description="Break things and count what is lost.")
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"all if none is named: {', '.join(ROWS)}")
+    parser.add_argument("--short", action="store_true", help="each fault once on one stream, in under five minutes")
     parser.add_argument("--count", type=int, help="stop a row at so many faults, those of earlier runs included")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results that runs add to")
     parser.add_argument("--delivery", choices=("exactly_once", "at_least_once"), default="exactly_once")
@@ -56,15 +61,6 @@ def _continue(rig_: Rig, name: str, ledger: Ledger, count: int | None) -> None:
             return  # skipped, or broken before the first fault: no other try would end otherwise
 
 
-def guarded(run: Callable[[], Tally]) -> Tally:
-    """The tally of a stretch; one that did not end as it should is a broken one."""
-    try:
-        return run()
-    except Exception as error:  # noqa: BLE001  # whatever it is, the row has failed and the others go on
-        traceback.print_exc()
-        return {"faults": 0, "broken": 1, "why": [" ".join(str(error).split())[:2000]]}
-
-
 @contextmanager
 def rig(delivery: str, *, keep: bool = False) -> Iterator[Rig]:
     """A broker behind a proxy, a zygote and a bundle, in a folder that goes away."""
@@ -74,6 +70,7 @@ def rig(delivery: str, *, keep: bool = False) -> Iterator[Rig]:
     zygote = Zygote(folder / "compiled")
     try:
         broker.start()
+        broker.register_second()
         proxy.start(broker.behind_port)
         yield Rig(folder, delivery, zygote, zygote.bundle(folder / "bundle"), broker, proxy)
     finally:

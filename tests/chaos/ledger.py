@@ -1,6 +1,8 @@
 """Results of the rows: one JSON line for every piece of a row that was judged, added up over runs."""
 
 import json
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,7 @@ class Ledger:
 def add(total: Tally, tally: Tally) -> None:
     """Add `tally` to `total`."""
     for name, value in tally.items():
-        if name not in total:
-            total[name] = value
-        elif isinstance(value, str):
+        if name not in total or isinstance(value, str):
             total[name] = value
         elif isinstance(value, list):
             total[name] = total[name] + value
@@ -50,3 +50,12 @@ def add(total: Tally, tally: Tally) -> None:
 def failed(total: Tally) -> bool:
     """Whether something was lost, doubled, different, or not as the row says."""
     return any(total.get(name, 0) for name in FAULTS_OF_A_ROW)
+
+
+def guarded(run: Callable[[], Tally]) -> Tally:
+    """The tally of a stretch; one that did not end as it should is a broken one."""
+    try:
+        return run()
+    except Exception as error:  # noqa: BLE001  # whatever it is, the row has failed and the others go on
+        traceback.print_exc()
+        return {"faults": 0, "broken": 1, "why": [" ".join(str(error).split())[:2000]]}

@@ -6,9 +6,11 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
+
 from chaos.ticks import BASE_MS, STEP_MS, Ticks
 
 TOLERANCE = 1e-5
+NEAR = 0.05
 Place = tuple[int, int]  # series, round
 
 
@@ -32,12 +34,18 @@ class Published:
 
 
 def judge(
-    ticks: Ticks, produced: int, found: Published, undisturbed: Published, again: Collection[Place] = ()
+    ticks: Ticks,
+    produced: int,
+    found: Published,
+    undisturbed: Published,
+    again: Collection[Place] = (),
+    unsettled: Collection[Place] = (),
 ) -> dict[str, int]:
     """How many forecasts are lost, doubled, and different from the undisturbed run's.
 
     A tick that neither run has a forecast for is lost too, except where it is held back at the
-    end, which only a stream with `shuffled` rounds does. Those `again` must be there twice.
+    end, which only a stream with `shuffled` rounds does. Those `again` must be there twice; those
+    `unsettled` need only be near, within `NEAR` of the scale.
     """
     expected = Counter(set(undisturbed.count) | set(due(ticks, produced)))
     expected.update(again)
@@ -45,7 +53,9 @@ def judge(
     return {
         "lost": (expected - found.count).total(),
         "doubled": (found.count - expected).total(),
-        "different": sum(not _equal(ticks, place, found, undisturbed) for place in both),
+        "different": sum(
+            not _equal(ticks, place, found, undisturbed, NEAR if place in unsettled else TOLERANCE) for place in both
+        ),
     }
 
 
@@ -59,19 +69,18 @@ def due(ticks: Ticks, produced: int) -> Iterable[Place]:
             yield series, round_
 
 
-def _equal(ticks: Ticks, place: Place, found: Published, undisturbed: Published) -> bool:
+def _equal(ticks: Ticks, place: Place, found: Published, undisturbed: Published, within: float) -> bool:
     """Equal in the design's sense: |a − b| ≤ 1e-5 · max(1, |value|, scale of the series), and of one source."""
     other = undisturbed.numbers[place][0]
     if found.source[place] != undisturbed.source[place]:
         return False
-    tolerance = TOLERANCE * np.maximum(max(1.0, ticks.spread(place[0])), np.abs(other))
+    tolerance = within * np.maximum(max(1.0, ticks.spread(place[0])), np.abs(other))
     return all(one.shape == other.shape and (np.abs(one - other) <= tolerance).all() for one in found.numbers[place])
 
 
-def judge_letters(ticks: Ticks, produced: int, records: Iterable[Any]) -> dict[str, int]:
+def judge_letters(ticks: Ticks, produced: int, records: Iterable[Any], again: Collection[bytes] = ()) -> dict[str, int]:
     """How many dead letters are lost or doubled; each carries the number of its record in its bytes."""
     found = Counter(bytes(record.value) for record in records)
-    expected = {f"broken {number}".encode() for number in range(produced) if ticks.is_broken(number)}
-    lost = sum(found[value] == 0 for value in expected)
-    doubled = sum(count - 1 for count in found.values()) + sum(value not in expected for value in found)
-    return {"letters_lost": lost, "letters_doubled": doubled}
+    expected = Counter(f"broken {number}".encode() for number in range(produced) if ticks.is_broken(number))
+    expected.update(again)
+    return {"letters_lost": (expected - found).total(), "letters_doubled": (found - expected).total()}

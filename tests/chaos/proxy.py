@@ -27,6 +27,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
+        self._half_open: set[asyncio.StreamWriter] = set()  # they stay so: bytes are missing
 
     def start(self, target_port: int) -> None:
         self._thread.start()
@@ -92,6 +93,8 @@ class Proxy:
     async def _forward(self, piece: bytes, to: asyncio.StreamWriter) -> None:
         if self.latency:
             await asyncio.sleep(self.latency)
-        if not self.swallowing:
+        if self.swallowing:
+            self._half_open.add(to)
+        if to not in self._half_open:
             to.write(piece)
             await to.drain()

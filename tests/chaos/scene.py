@@ -1,18 +1,20 @@
 """A scene: one stream of numbered ticks on one broker, workers over it, and the judgement of what came out."""
 
 from collections.abc import Collection
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from integration.helpers import create_topics, produce, read_topic, unique, wait_until
+from integration.kafka_broker import KafkaBroker
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
 
 from chaos.oracle import Place, Published, judge, judge_letters
 from chaos.proxy import Proxy
 from chaos.ticks import Ticks
 from chaos.worker import Worker, Zygote
-from integration.helpers import create_topics, produce, read_topic, unique, wait_until
-from integration.kafka_broker import KafkaBroker
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 DRAIN_TIMEOUT = 600.0
 SESSION_SECONDS = 6
@@ -49,7 +51,7 @@ port = 0
 
 @dataclass
 class Rig:
-    """What all scenes of one call share: a folder, a zygote, a bundle, a broker behind a proxy, the delivery asked for."""
+    """What all scenes of one call share; `broker` has a second listener, which `proxy` is in front of."""
 
     folder: Path
     delivery: str
@@ -72,6 +74,8 @@ class Scene:
     poll: int = 400
     produced: int = 0
     again: set[Place] = field(default_factory=set)  # forecast twice on purpose
+    letters_again: set[bytes] = field(default_factory=set)
+    unsettled: set[Place] = field(default_factory=set)  # hidden state was rebuilt: near, not equal
 
     def __post_init__(self) -> None:
         self.group = unique("group")
@@ -79,7 +83,9 @@ class Scene:
         self.workers: list[Worker] = []
         count = self.ticks.partitions
         bootstrap = self.rig.broker.bootstrap
-        create_topics(bootstrap, {self.topics["input"]: count, self.topics["output"]: count, self.topics["dead"]: 1})
+        create_topics(bootstrap, {self.topics["input"]: count, self.topics["dead"]: 1})
+        # The second broker never runs: its copies are missing from the start, which min.insync.replicas = 1 allows.
+        create_topics(bootstrap, {self.topics["output"]: count}, replicas=(1, 2) if self.rig.broker.second else None)
         state = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": "60000"}
         create_topics(bootstrap, {self.topics["state"]: count}, **state)
 
@@ -95,6 +101,7 @@ class Scene:
         environment = options.pop("environment", {})
         path = self.config(bootstrap, index, static=static, **options)
         worker = Worker(self.rig.zygote, path, self.topics, **environment)
+        worker.proxied = proxied
         self.workers.append(worker)
         return worker
 
@@ -121,9 +128,14 @@ class Scene:
     def committed(self, group: str | None = None) -> dict[int, int]:
         """The group's committed offset by partition."""
         name = group or self.group
-        with closing(KafkaAdminClient(bootstrap_servers=self.rig.broker.bootstrap)) as admin:
-            offsets = admin.list_group_offsets({name: None})[name]
-        return {part.partition: max(0, found.offset) for part, found in offsets.items()}
+        offsets = wait_until(lambda: self._offsets(name), 60, what=f"an answer about the offsets of {name}")
+        return {part.partition: max(0, found.offset) for part, found in offsets[name].items()}
+
+    def _offsets(self, group: str) -> dict[str, Any] | None:
+        """What the broker knows of the group; None while it cannot say."""
+        with suppress(KafkaError), closing(KafkaAdminClient(bootstrap_servers=self.rig.broker.bootstrap)) as admin:
+            return admin.list_group_offsets({group: None})
+        return None
 
     def behind(self, group: str | None = None) -> int:
         """How many records the group has not committed."""
@@ -147,11 +159,12 @@ class Scene:
 
     def verdict(self, *workers: Worker) -> dict[str, int]:
         """Drain the stream, end all workers, and hold the topics against the ticks and an undisturbed run."""
-        self.drain(*(workers or self._alive()))
+        self.drain(*(workers or self.alive()))
         self.end()
         undisturbed = self.undisturbed()
-        letters = judge_letters(self.ticks, self.produced, self.read("dead"))
-        forecasts = judge(self.ticks, self.produced, Published(self.read("output")), undisturbed, self.again)
+        letters = judge_letters(self.ticks, self.produced, self.read("dead"), self.letters_again)
+        found = Published(self.read("output"))
+        forecasts = judge(self.ticks, self.produced, found, undisturbed, self.again, self.unsettled)
         return {"ticks": self.produced, **forecasts, **letters}
 
     def read(self, role: str) -> list[Any]:
@@ -170,13 +183,14 @@ class Scene:
         worker.kill()
         return Published(read_settled(self.rig.broker.bootstrap, topics["output"]))
 
-    def running(self, **options: Any) -> Worker:
-        """The scene's one worker: the newest if it lives, else a fresh one that has begun to commit."""
-        alive = self._alive()
-        if alive:
-            return alive[-1]
-        worker = self.worker(**options).start()
-        self.feed(self.ticks.series)
+    def running(self, *, proxied: bool = False) -> Worker:
+        """The scene's one worker: the one that runs, else a fresh one that has its place in the group."""
+        alive = self.alive()
+        if len(alive) == 1 and alive[0].proxied == proxied:
+            return alive[0]
+        for worker in alive:
+            worker.terminate()
+        worker = self.worker(proxied=proxied).start()
         self.wait_ready(worker)
         return worker
 
@@ -185,7 +199,8 @@ class Scene:
         for worker in workers:
             wait_until(worker.is_ready, timeout, what="readiness")
 
-    def _alive(self) -> list[Worker]:
+    def alive(self) -> list[Worker]:
+        """The workers that run."""
         return [worker for worker in self.workers if worker.pid and worker.code is None]
 
     def end(self) -> None:
@@ -194,7 +209,7 @@ class Scene:
             if worker.pid:
                 worker.kill()
 
-    def __enter__(self) -> "Scene":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -69,7 +69,8 @@ class Trap:
             if not self.sent:
                 self.hit("replaying")
 
-    def given(self, topic: str, key: bytes | None) -> None:
+    def given(self, _: object, topic: str, __: object = None, key: bytes | None = None, *___: object) -> None:
+        """After a `send` of that topic, value and key."""
         self.sent = True
         if topic == self.topics["output"]:
             self.hit("forecast-sent")
@@ -92,7 +93,7 @@ def install(path: Path, topics: dict[str, str]) -> None:
     signal.signal(signal.SIGUSR1, trap.read)
     _after(KafkaConsumer, "poll", lambda result, *_, **__: trap.polled(result))
     _after(KafkaProducer, "begin_transaction", lambda *_: trap.hit("begun"))
-    _after(KafkaProducer, "send", lambda _, topic, value=None, key=None, *__, **___: trap.given(topic, key))
+    _after(KafkaProducer, "send", trap.given)
     _before(KafkaProducer, "flush", lambda: trap.hit("flushing"))
     _after(KafkaProducer, "flush", lambda *_, **__: trap.hit("flushed"))
     _after(Sender, "_handle_produce_response", lambda *_: trap.hit("acknowledged"))

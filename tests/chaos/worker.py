@@ -84,6 +84,7 @@ class Worker(Process):
         log = Path(tempfile.mkstemp(prefix=f"{config.stem}-", suffix=".log", dir=config.parent)[1])
         request = {"do": "run", "config": str(config), "trap": str(self._trap), "topics": dict(topics), "log": str(log)}
         super().__init__(zygote, 0, log)
+        self.proxied = False
         self._request = {**request, "environment": environment}
 
     def start(self, label: str | None = None, passes: int = 1) -> "Worker":

@@ -17,9 +17,9 @@ from chaos import traps
 
 def main() -> None:
     """Answer requests until the input ends, then kill every child that is left."""
-    import forecaster.bundle  # noqa: F401
-    import forecaster.daemon  # noqa: F401
-    import forecaster.kafka.python_client  # noqa: F401
+    import forecaster.bundle
+    import forecaster.daemon
+    import forecaster.kafka.python_client
     import forecaster.pipeline  # noqa: F401
 
     children: set[int] = set()

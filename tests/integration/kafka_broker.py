@@ -103,7 +103,32 @@ class KafkaBroker:
         self._home = Path(tempfile.mkdtemp(prefix="forecaster-kafka-"))
         self._properties = self._home / "server.properties"
         self._process: subprocess.Popen[bytes] | None = None
-        self._format()
+        self.second = False
+        tool = self._java("kafka.tools.StorageTool")
+        drawn = subprocess.run([*tool, "random-uuid"], check=True, capture_output=True, text=True).stdout.strip()
+        self._cluster = drawn.splitlines()[-1]
+        self._write_properties()
+        self._format(self._properties)
+
+    def register_second(self) -> None:
+        """Let a second broker join the cluster and die: topics may name it for copies that nobody keeps."""
+        port, path = free_port(), self._home / "second.properties"
+        of_first = self._properties.read_text("utf-8").splitlines()
+        kept = [line for line in of_first if not line.partition("=")[0].endswith(("listeners", "protocol.map"))]
+        listeners = f"listeners=PLAINTEXT://127.0.0.1:{port}\nadvertised.listeners=PLAINTEXT://127.0.0.1:{port}\n"
+        protocols = "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
+        own = f"process.roles=broker\nnode.id=2\nlog.dirs={self._home / 'second'}\n{listeners}{protocols}"
+        path.write_text("\n".join(kept) + "\n" + own, "utf-8")
+        self._format(path)
+        with (self._home / "second.log").open("ab") as log:
+            second = subprocess.Popen(self._java("kafka.Kafka", str(path)), stdout=log, stderr=log)
+        deadline = time.monotonic() + START_TIMEOUT
+        while not _answers(port):
+            if second.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self._home / "second.log").read_text("utf-8", "replace")[-3000:])
+        second.kill()
+        second.wait()
+        self.second = True
 
     def start(self) -> None:
         """Run the broker until it answers; its log is in the text of the error when it does not."""
@@ -111,7 +136,7 @@ class KafkaBroker:
             command = self._java("kafka.Kafka", str(self._properties))
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + START_TIMEOUT
-        while not self._answers():
+        while not _answers(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 tail = (self._home / "server.log").read_text("utf-8", "replace")[-3000:]
                 self.close()
@@ -133,21 +158,22 @@ class KafkaBroker:
         logging = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
         return ["java", *memory, *logging, "-cp", f"{self._jars}/*", *arguments]
 
-    def _format(self) -> None:
+    def _write_properties(self) -> None:
         controller = free_port()
         text = PROPERTIES.format(port=self.port, controller=controller, data=self._home / "data")
         more = "".join(f"{name}={value.format(controller=controller)}\n" for name, value in self._more.items())
         self._properties.write_text(text + more, "utf-8")  # of two lines with one name Java takes the last
-        tool = self._java("kafka.tools.StorageTool")
-        cluster = subprocess.run([*tool, "random-uuid"], check=True, capture_output=True, text=True).stdout.strip()
-        command = [*tool, "format", "-t", cluster.splitlines()[-1], "-c", str(self._properties)]
+
+    def _format(self, properties: Path) -> None:
+        command = [*self._java("kafka.tools.StorageTool"), "format", "-t", self._cluster, "-c", str(properties)]
         subprocess.run(command, check=True, capture_output=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
 
-    def _answers(self) -> bool:
-        """Whether the listener accepts: KRaft opens it only once the broker is unfenced."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=0.5):
-                return True
-        except OSError:
-            time.sleep(0.05)  # the step of the poll, bounded by the deadline of the caller
-            return False
+
+def _answers(port: int) -> bool:
+    """Whether the listener accepts: KRaft opens it only once the broker is unfenced."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=0.5):
+            return True
+    except OSError:
+        time.sleep(0.05)  # the step of the poll, bounded by the deadline of the caller
+        return False
