@@ -20,6 +20,7 @@ from forecaster.errors import ConfigError, ForecasterError
 from forecaster.logs import configure_logging
 
 if TYPE_CHECKING:
+    from forecaster.daemon import MakeReader
     from forecaster.kafka.client import Client
     from forecaster.metrics import Metrics
     from forecaster.pipeline import Pipeline
@@ -151,10 +152,11 @@ def _run(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
     from forecaster.daemon import run
 
-    def make_client(rebuild_span_ms: int | None) -> "Client":
+    def make_client(rebuild_span_ms: int | None, make_reader: "MakeReader") -> "Client":
         from forecaster.kafka.python_client import KafkaPythonClient
 
-        return KafkaPythonClient(settings, rebuild_span_ms, f"forecaster-{socket.gethostname()}")
+        readers = make_reader if settings.state.checkpoint_interval else None
+        return KafkaPythonClient(settings, rebuild_span_ms, f"forecaster-{socket.gethostname()}", readers)
 
     run(settings, make_client, _pipeline, time.time)
 

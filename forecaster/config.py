@@ -98,6 +98,12 @@ class KafkaSettings(Section):
     auto_offset_reset: Literal["earliest", "latest"] = "earliest"
     max_poll_records: Annotated[int, Field(ge=1, le=100_000)] = 5_000
     session_timeout: PositiveDuration = 45_000
+    group_instance_id: Annotated[str | None, Field(min_length=1)] = None
+    transactional_id: Annotated[str | None, Field(min_length=1)] = None
+    worker_index: Annotated[int, Field(ge=0)] = 0
+    transaction_timeout: PositiveDuration = 10_000
+    lost_offsets: Literal["continue", "stop"] = "continue"
+    stuck_timeout: PositiveDuration = 60_000
     startup_timeout: PositiveDuration = 60_000
     delivery_timeout: PositiveDuration = 60_000
     shutdown_timeout: PositiveDuration = 30_000
@@ -125,6 +131,12 @@ class TopicSettings(Section):
         if len(set(names)) != len(names):
             raise ValueError("input, output, dead_letter and state must be four different topics")
         return self
+
+
+class StateSettings(Section):
+    """What is kept for each series, and how often it is written to the state topic ("0s": never)."""
+
+    checkpoint_interval: Duration = 60_000
 
 
 class InputSettings(Section):
@@ -240,10 +252,11 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_prefix="FORECASTER_", env_nested_delimiter="__", env_file=None
     )
 
-    delivery: Literal["exactly_once", "at_least_once"] = "at_least_once"
+    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     emit: Literal["every", "latest"] = "every"
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
+    state: StateSettings = StateSettings()
     input: InputSettings = InputSettings()
     stream: StreamSettings = StreamSettings()
     model: ModelSettings = ModelSettings()
@@ -256,6 +269,17 @@ class Settings(BaseSettings):
             raise ValueError('model.seasons needs a stream.step with a duration, not "tick"')
         if self.model.network == "segment" and any(len(units) > 1 for units in self.training.sizes):
             raise ValueError('training.sizes: model.network = "segment" has one GRU layer')
+        return self
+
+    @model_validator(mode="after")
+    def _transactions_end_in_time(self) -> "Settings":
+        kafka = self.kafka
+        if self.delivery == "exactly_once" and kafka.transaction_timeout >= kafka.session_timeout:
+            raise ValueError(
+                f"kafka.transaction_timeout ({format_duration(kafka.transaction_timeout)}) must be shorter than "
+                f"kafka.session_timeout ({format_duration(kafka.session_timeout)}): what a lost worker left open must "
+                "be ended before another one takes over"
+            )
         return self
 
     @classmethod

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forecaster.checkpoint.reader import Reader
+from forecaster.checkpointing import Checkpoints
 from forecaster.config import Settings
-from forecaster.errors import BrokerUnavailableError, ConfigError, RetryableError
+from forecaster.errors import BrokerUnavailableError, RetryableError
 from forecaster.kafka.client import Client
 from forecaster.logs import event
 from forecaster.manifest import Manifest, configured_bundle, read_bundle
@@ -23,10 +25,12 @@ if TYPE_CHECKING:  # they import TensorFlow, for which the checks of a start nee
     from forecaster.pipeline import Output, Pipeline
 
 POLL_MS = 200
+BUSY_POLL_MS = 10  # while there is more of a checkpoint to write
 LAG_EVERY_S = 1.0
 LONGEST_BACKOFF_S = 5.0
 
 Clock = Callable[[], float]
+MakeReader = Callable[[int], Reader]
 
 
 class Daemon:
@@ -34,6 +38,7 @@ class Daemon:
 
     def __init__(self, pipeline: "Pipeline", client: Client, metrics: Metrics, clock: Clock) -> None:
         self.pipeline, self.client, self.metrics, self._clock = pipeline, client, metrics, clock
+        self.checkpoints = Checkpoints(pipeline, metrics, clock)
         self.stopping = threading.Event()
         self.ready = False
         self.turned = clock()
@@ -62,25 +67,41 @@ class Daemon:
                 self._reset()
 
     def _turn(self) -> None:
-        records = self.client.poll(POLL_MS)
-        for partition in self.client.dropped():
-            if series := self.pipeline.drop(partition):
-                event("partition_dropped", partition=partition, series=series)
-        if len(records):
+        records = self.client.poll(BUSY_POLL_MS if self.checkpoints.busy else POLL_MS)
+        self._hand_over()
+        if len(records) or self.checkpoints.busy:
             self._batch(records)
+        self.checkpoints.take(self.client.positions(), self.client.source())
         self.ready = self.client.joined()
         if self._clock() - self._lag_shown > LAG_EVERY_S:
             self._lag_shown = self._clock()
             self.metrics.show_lag(self.pipeline.settings.topics.input, self.client.lag())
 
+    def _hand_over(self) -> None:
+        """Drop the state of partitions that came or went, load what there is of those that came."""
+        for partition in self.client.dropped():
+            self.checkpoints.forget(partition)
+            if series := self.pipeline.drop(partition):
+                event("partition_dropped", partition=partition, series=series)
+        for partition, found in self.client.restored().items():
+            self.checkpoints.restored(partition, found)
+        for incident in self.client.incidents():
+            self.metrics.count_incident(incident)
+            event(incident.kind, logging.WARNING, number=incident.number, text=incident.text)
+
     def _batch(self, records: RecordBatch) -> None:
         output = self.pipeline.process(records)
-        with self.metrics.stage.labels("publish").time():
-            self.client.publish(output.messages)
-        acknowledged = self._clock()
-        if not records.silent.all():
+        state = self.checkpoints.next()
+        acknowledged = 0.0
+        if state or not records.silent.all():
+            with self.metrics.stage.labels("publish").time():
+                self.client.publish(output.messages, state)
+            acknowledged = self._clock()
             with self.metrics.stage.labels("commit").time():
                 self.client.commit()
+            if self.pipeline.settings.delivery == "exactly_once":  # nobody sees a forecast before
+                acknowledged = self._clock()
+            self.checkpoints.delivered()
         self._count(records, output, acknowledged)
 
     def _count(self, records: RecordBatch, output: "Output", acknowledged: float) -> None:
@@ -114,7 +135,7 @@ class Daemon:
 
 def run(
     settings: Settings,
-    make_client: Callable[[int | None], Client],
+    make_client: Callable[[int | None, MakeReader], Client],
     make_pipeline: Callable[[Settings, Metrics], "Pipeline"],
     clock: Clock,
 ) -> None:
@@ -131,7 +152,11 @@ def run(
         "/readyz": lambda: any(daemon.ready for daemon in daemons),
         "/livez": lambda: all(clock() - daemon.turned < longest_turn_s for daemon in daemons),
     }
-    client = make_client(span_ms)
+
+    def make_reader(partition: int) -> Reader:
+        return Reader(settings.kafka.group_id, partition, daemons[0].pipeline.identity)
+
+    client = make_client(span_ms, make_reader)
     with Endpoints(settings.metrics.host, settings.metrics.port, metrics.registry, probes) as endpoints:
         event("starting", metrics_port=endpoints.port, delivery=settings.delivery, emit=settings.emit)
         try:
@@ -149,8 +174,6 @@ def run(
 
 def check(settings: Settings) -> Manifest:
     """The manifest to serve; raises for what can be known to be wrong before anything is started."""
-    if settings.delivery == "exactly_once":
-        raise ConfigError('delivery: "exactly_once" is not available yet: set "at_least_once"')
     manifest, _ = read_bundle(configured_bundle(settings))
     manifest.check_stream(settings)
     return manifest

@@ -26,6 +26,10 @@ class BrokerUnavailableError(ForecasterError):
     """The broker did not answer within `kafka.startup_timeout`, or output could not be flushed."""
 
 
+class FencedError(ForecasterError):
+    """Another daemon has taken this one's identity over: it works on, this one must end."""
+
+
 class StoppedError(ForecasterError):
     """A signal ended a command that cannot end by itself at once; the exit code is the shell's for that signal."""
 

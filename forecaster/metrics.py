@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from forecaster.kafka.client import Lag
+from forecaster.kafka.client import Incident, Lag
 from forecaster.records import Float
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -87,6 +87,31 @@ class Metrics:
         self.checkpoint = Histogram(
             "forecaster_checkpoint_seconds", "Time to copy one checkpoint.", buckets=SECONDS, registry=registry
         )
+        self.checkpoints = Counter(
+            "forecaster_checkpoints", "Checkpoints written, by whether they hold all series.", ["kind"],
+            registry=registry,
+        )  # fmt: skip
+        self.checkpoints_refused = Counter(
+            "forecaster_checkpoints_refused", "Checkpoints that could not be used at a restore.", ["reason"],
+            registry=registry,
+        )  # fmt: skip
+        self.restores = Counter(
+            "forecaster_restores", "Partitions begun, from a checkpoint or by replaying input alone.", ["source"],
+            registry=registry,
+        )  # fmt: skip
+        for source in ("checkpoint", "replay"):
+            self.restores.labels(source)
+        self.lost_records = Counter(
+            "forecaster_lost_records", "Input records that were deleted before they were read.", registry=registry
+        )
+        self.topic_recreations = Counter(
+            "forecaster_topic_recreations", "Partitions whose input topic was deleted and made anew.",
+            registry=registry,
+        )  # fmt: skip
+        self.stuck_partitions = Counter(
+            "forecaster_stuck_partitions", "Partitions that were silently read no more, until connecting anew.",
+            registry=registry,
+        )  # fmt: skip
         self.dead_letters = Counter(
             "forecaster_dead_letters", "Records sent to the dead-letter topic.", ["reason"], registry=registry
         )
@@ -113,6 +138,16 @@ class Metrics:
         self.failures = Counter(
             "forecaster_broker_failures", "Batches given up and restored after a broker failure.", registry=registry
         )
+
+    def count_incident(self, incident: Incident) -> None:
+        """Count what a client noticed."""
+        counter = {
+            "lost_records": self.lost_records,
+            "topic_recreated": self.topic_recreations,
+            "stuck_partition": self.stuck_partitions,
+            "checkpoint_refused": self.checkpoints_refused.labels(incident.reason),
+        }[incident.kind]
+        counter.inc(incident.number)
 
     def show_lag(self, topic: str, lag: Mapping[int, Lag]) -> None:
         """Show the lag of the partitions in `lag`; one that has left disappears."""

@@ -170,7 +170,7 @@ class Pipeline:
         """Every state array by name, slots first."""
         return self.windows.arrays() | self.inference.arrays()
 
-    def snapshot(self, partition: int, offset: int, slots: Int | None = None) -> Snapshot:
+    def snapshot(self, partition: int, offset: int, source: str, slots: Int | None = None) -> Snapshot:
         """A copy of what `partition`, or `slots` of it, are at its input record `offset`, which comes next."""
         windows = self.windows
         of_partition = windows.slots.of(partition)
@@ -181,7 +181,7 @@ class Pipeline:
             {name: copied(array, slots) for name, array in self.arrays().items()},
             windows.event_time.held_of(slots),
         )
-        return Snapshot(partition, offset, windows.event_time.of_partition(partition), len(of_partition), part)
+        return Snapshot(partition, offset, source, windows.event_time.of_partition(partition), len(of_partition), part)
 
     def load(self, partition: int, checkpoint: Checkpoint) -> int:
         """Make `checkpoint` the state of `partition`, which has none (`drop` it before); how many series.

@@ -80,3 +80,4 @@ class Message(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    partition: int | None = None

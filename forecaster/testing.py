@@ -5,15 +5,17 @@ The contract suite of the tests holds `MemoryClient` against the real clients.
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from forecaster.checkpoint.keys import StateRecord
+from forecaster.checkpoint.reader import Found, Reader
 from forecaster.config import Settings
 from forecaster.errors import BrokerUnavailableError, ConfigError, RetryableError
-from forecaster.kafka.client import Lag
+from forecaster.kafka.client import Incident, Lag
 from forecaster.records import Headers, Message, RecordBatch
 
 Operation = Literal["publish", "commit"]
@@ -123,7 +125,13 @@ class MemoryClient:
     """
 
     def __init__(
-        self, settings: Settings, rebuild_span_ms: int | None, client_id: str, *, broker: MemoryBroker
+        self,
+        settings: Settings,
+        rebuild_span_ms: int | None,
+        client_id: str,
+        make_reader: Callable[[int], Reader] | None = None,
+        *,
+        broker: MemoryBroker,
     ) -> None:
         self.client_id = client_id
         self.broker = broker
@@ -136,6 +144,11 @@ class MemoryClient:
         self._dropped: set[int] = set()
         self._stale: set[int] = set()  # revoked, lost or assigned since the last poll
         self._failures: dict[Operation, int] = {"publish": 0, "commit": 0}
+        self._make_reader = make_reader
+        self._pending: list[Message] = []
+        self._checkpointed: set[int] = set()
+        self._restored: dict[int, Found] = {}
+        self._incidents: list[Incident] = []
 
     def start(self) -> None:
         """Implement `Client.start`."""
@@ -146,6 +159,7 @@ class MemoryClient:
             if name not in self.broker.topics and not topics.create:
                 raise ConfigError(f"topics.{role} = {name!r}: no such topic, and topics.create is off")
             self.broker.create_topic(name, topics.partitions)
+        self.broker.create_topic(topics.state, len(self.broker.topics[self._topic]))
         self.broker.join(self._group, self._topic, self)
 
     def poll(self, timeout_ms: int) -> RecordBatch:  # noqa: ARG002  # memory never waits
@@ -165,23 +179,49 @@ class MemoryClient:
         dropped, self._dropped = sorted(self._dropped), set()
         return dropped
 
-    def publish(self, messages: Sequence[Message]) -> None:
+    def restored(self) -> Mapping[int, Found]:
+        """Implement `Client.restored`."""
+        restored, self._restored = self._restored, {}
+        return restored
+
+    def positions(self) -> Mapping[int, int]:
+        """Implement `Client.positions`."""
+        return {number: reader.next for number, reader in self._readers.items() if reader.next >= reader.resume}
+
+    def incidents(self) -> Sequence[Incident]:
+        """Implement `Client.incidents`."""
+        incidents, self._incidents = self._incidents, []
+        return incidents
+
+    def source(self) -> str:
+        """Implement `Client.source`."""
+        return "memory"
+
+    def publish(self, messages: Sequence[Message], state: Sequence[StateRecord] = ()) -> None:
         """Implement `Client.publish`; a failure injected here comes before the first message."""
         self._maybe_fail("publish")
-        for message in messages:
-            self.broker.append(message)
+        self._checkpointed.update(one.partition for one in state)
+        topic = self._settings.topics.state
+        self._pending += [*messages, *(Message(topic, one.key, one.value, (), one.partition) for one in state)]
+        if self._settings.delivery == "at_least_once":
+            self._append_pending()
 
     def commit(self) -> None:
         """Implement `Client.commit`; refused when the group was rebalanced since the last poll."""
         self._maybe_fail("commit")
         if self._stale:
             raise RetryableError("could not commit: the group was rebalanced")
+        self._append_pending()
         for number, reader in self._readers.items():
-            if reader.next > reader.resume:
-                reader.resume = self.broker.committed[self._group, self._topic, number] = reader.next
+            if reader.next > reader.resume or number in self._checkpointed:
+                reader.resume = max(reader.next, reader.resume)
+                self.broker.committed[self._group, self._topic, number] = reader.resume
+        self._checkpointed.clear()
 
     def reset(self) -> None:
         """Implement `Client.reset`."""
+        self._pending.clear()
+        self._checkpointed.clear()
         self._stale |= self.assigned
 
     def joined(self) -> bool:
@@ -211,6 +251,11 @@ class MemoryClient:
         self.assigned |= given
         self._stale |= given
 
+    def _append_pending(self) -> None:
+        for message in self._pending:
+            self.broker.append(message, message.partition)
+        self._pending.clear()
+
     def _maybe_fail(self, operation: Operation) -> None:
         if self._failures[operation]:
             self._failures[operation] -= 1
@@ -225,11 +270,25 @@ class MemoryClient:
         place = (self._group, self._topic, number)
         resume = min(max(self.broker.committed.get(place, first), log.begin), log.end)
         self.broker.committed[place] = resume
+        if (found := self._find(number, resume)) is not None:
+            self._restored[number] = found
+            if found.checkpoint is not None:
+                return _Reader(resume, found.checkpoint.offset)
         if self._span_ms is None or resume == log.begin:
             return _Reader(resume, log.begin)
         oldest_ms = log.records[resume - log.begin - 1].timestamp_ms - self._span_ms
         restore = next(record.offset for record in log.records if record.timestamp_ms >= oldest_ms)
         return _Reader(resume, min(restore, resume))
+
+    def _find(self, number: int, resume: int) -> Found | None:
+        if self._make_reader is None:
+            return None
+        reader = self._make_reader(number)
+        for record in self.broker.topics[self._settings.topics.state][number].records:
+            reader.add(record.key, record.value)
+        found = reader.newest(resume, self.source())
+        self._incidents += [Incident("checkpoint_refused", 1, text, reason) for reason, text in found.problems]
+        return found
 
     def _take(self, limit: int) -> list[tuple[int, list[MemoryRecord]]]:
         taken = []

@@ -9,6 +9,8 @@ import builders
 import pytest
 from prometheus_client import CollectorRegistry
 
+from forecaster.checkpoint.reader import Reader
+from forecaster.config import Settings
 from forecaster.daemon import Daemon
 from forecaster.errors import BrokerUnavailableError, ConfigError
 from forecaster.metrics import Metrics
@@ -26,7 +28,8 @@ class Until(MemoryClient):
 
     def poll(self, timeout_ms: int) -> RecordBatch:
         records = super().poll(timeout_ms)
-        if not len(records) and self.broker.available and not self._stale and not self._dropped:
+        idle = not len(records) and not self.daemon.checkpoints.busy
+        if idle and self.broker.available and not self._stale and not self._dropped:
             self.daemon.stopping.set()
         return records
 
@@ -36,13 +39,24 @@ def tick(series: str, step: int, value: float = 1.0) -> Message:
     return Message("ticks", series.encode(), text.encode())
 
 
-def start(broker: MemoryBroker, clock: FakeClock) -> Daemon:
-    line = builders.pipeline()
-    client = Until(line.settings, None, "test", broker=broker)
+def start(broker: MemoryBroker, clock: FakeClock, settings: Settings | None = None) -> Daemon:
+    line = builders.pipeline(settings)
+
+    def reader(partition: int) -> Reader:
+        return Reader(line.settings.kafka.group_id, partition, line.identity)
+
+    client = Until(line.settings, None, "test", reader, broker=broker)
     daemon = client.daemon = Daemon(line, client, Metrics(), clock)
     daemon.stopping.wait = lambda _=None: daemon.stopping.is_set()  # type: ignore[method-assign]  # no waiting
     client.start()
     return daemon
+
+
+def settle(daemon: Daemon) -> None:
+    """Let the daemon take all ticks, and write every checkpoint that is due."""
+    for _ in range(2):
+        daemon.stopping.clear()
+        daemon.loop()
 
 
 @pytest.fixture
@@ -73,15 +87,16 @@ def test_every_tick_is_forecast_once_and_committed_behind(broker: MemoryBroker) 
     assert registry.get_sample_value("forecaster_series") == 2
 
 
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
 @pytest.mark.parametrize("operation", ["publish", "commit"])
-def test_a_failure_gives_the_state_up_and_goes_on_from_the_commit(broker: MemoryBroker, operation) -> None:
+def test_a_failure_gives_the_state_up_and_goes_on_from_the_commit(broker: MemoryBroker, operation, delivery) -> None:
     for step in range(6):
         broker.append(tick("a", step))
-    daemon = start(broker, FakeClock(START / 1000))
+    daemon = start(broker, FakeClock(START / 1000), Settings(delivery=delivery))
     daemon.client.fail_next(operation)
     daemon.loop()
     published = forecasts(broker)
-    repeats = 2 if operation == "commit" else 1  # at least once: what was published before the commit failed is again
+    repeats = 2 if (operation, delivery) == ("commit", "at_least_once") else 1  # published before the commit failed
     assert sorted(published) == sorted([("a", step) for step in range(6)] * repeats)
     assert daemon.metrics.registry.get_sample_value("forecaster_broker_failures_total") == 1
     assert daemon.metrics.registry.get_sample_value("forecaster_ticks_total", {"outcome": "forecast"}) == 6
@@ -109,6 +124,53 @@ def test_a_restart_replays_in_silence_and_goes_on_with_the_same_forecasts(broker
     assert second.metrics.registry.get_sample_value("forecaster_ticks_total", {"outcome": "forecast"}) == 10
 
 
+def test_a_restart_goes_on_from_the_last_checkpoint_and_replays_only_what_lies_behind_it(broker: MemoryBroker) -> None:
+    undisturbed = MemoryBroker(FakeClock(START / 1000))
+    undisturbed.create_topic("ticks", 2)
+    clock = FakeClock(START / 1000)
+    daemon = start(broker, clock)
+    for step in range(40):
+        for target in (broker, undisturbed):
+            target.append(tick("a", step, value=step % 7))
+            target.append(tick("b", step, value=step % 5))
+        if step in (9, 19):
+            settle(daemon)
+            clock.advance(61)
+            settle(daemon)
+        if step == 24:
+            settle(daemon)
+            daemon.client.close()
+    second = start(broker, clock)
+    second.loop()
+    start(undisturbed, FakeClock(START / 1000)).loop()
+    left, right = (
+        [json.loads(record.value) | {"scale": 1.0} for record in one.records("forecasts")]
+        for one in (broker, undisturbed)
+    )
+    builders.assert_equal(left, right)
+    assert second.metrics.registry.get_sample_value("forecaster_replayed_records_total") == 2 * 5
+    assert second.metrics.registry.get_sample_value("forecaster_restores_total", {"source": "checkpoint"}) == 2
+    assert second.metrics.registry.get_sample_value("forecaster_series") == 2
+
+
+def test_a_failure_in_the_middle_of_a_checkpoint_leaves_the_one_before_it(broker: MemoryBroker) -> None:
+    clock = FakeClock(START / 1000)
+    daemon = start(broker, clock)
+    for step in range(30):
+        broker.append(tick("a", step, value=step % 7))
+        if step in (9, 19):
+            settle(daemon)
+            clock.advance(61)
+            daemon.stopping.clear()
+            daemon.loop()
+            if step == 19:
+                daemon.client.fail_next("commit")
+            settle(daemon)
+    settle(daemon)
+    assert [step for _, step in forecasts(broker)] == list(range(30))
+    assert daemon.metrics.registry.get_sample_value("forecaster_replayed_records_total") == 10
+
+
 def test_a_partition_that_leaves_takes_its_series_along(broker: MemoryBroker) -> None:
     for number in range(2):
         broker.append(tick(f"s{number}", 0), partition=number)
@@ -127,10 +189,10 @@ def test_a_stop_while_the_output_cannot_be_flushed_says_so(broker: MemoryBroker)
     daemon = start(broker, FakeClock(START / 1000))
     publish = daemon.client.publish
 
-    def stopped(messages) -> None:
+    def stopped(messages, state) -> None:
         daemon.stopping.set()
         daemon.client.fail_next("publish")
-        publish(messages)
+        publish(messages, state)
 
     daemon.client.publish = stopped
     with pytest.raises(BrokerUnavailableError, match="not flushed"):

@@ -69,7 +69,8 @@ class CheckpointManifest(_Content):
     """A checkpoint of `partition` before its input record `offset`.
 
     `sequence` counts the checkpoints of the partition, also over restarts: where the group's offsets were set
-    back, a higher one has a lower offset. `number` is the generation of the manifest's own key.
+    back, a higher one has a lower offset. `number` is the generation of the manifest's own key. `source` tells the
+    input topic from one that had its name before: offsets of another mean other records.
     """
 
     format_version: Literal[1] = 1
@@ -77,6 +78,7 @@ class CheckpointManifest(_Content):
     number: Number
     sequence: Count
     offset: Count
+    source: str
     event_time_ms: Annotated[int, Field(ge=int(NEVER), le=int(OPEN))]
     series: Count
     stream: StreamIdentity

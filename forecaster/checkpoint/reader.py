@@ -17,8 +17,9 @@ from forecaster.errors import UnusableStateError
 class Found:
     """The checkpoint to go on from, if there is any, and why others are not usable: (reason code, text).
 
-    Codes: `missing` (a record is not there), `corrupt`, `newer_format`, `other_settings`, `ahead` (of the committed
-    offset, or of one that was written after it: offsets were set back). `in_use` is for the writer.
+    Codes: `missing` (a record is not there), `corrupt`, `newer_format`, `other_settings`, `other_topic` (the input was
+    made anew), `ahead` (of the committed offset, or of one that was written after it: offsets were set back).
+    `in_use` is for the writer.
     """
 
     checkpoint: Checkpoint | None
@@ -45,14 +46,14 @@ class Reader:
         else:
             self._records[part.decode()] = value
 
-    def newest(self, committed_offset: int) -> Found:
-        """The newest whole checkpoint at or below `committed_offset`."""
+    def newest(self, committed_offset: int, source: str) -> Found:
+        """The newest whole checkpoint at or below `committed_offset` of the input topic that is known by `source`."""
         problems: list[tuple[str, str]] = []
         manifests = sorted(self._manifests(problems), key=lambda manifest: -manifest.sequence)
         limit = committed_offset
         for manifest in manifests:
             try:
-                checkpoint = self._checkpoint(manifest, limit)
+                checkpoint = self._checkpoint(manifest, limit, source)
                 return Found(checkpoint, tuple(problems), self._in_use(manifests, manifest))
             except UnusableStateError as error:
                 text = f"checkpoint {manifest.sequence} of partition {self._partition}: {error.text}"
@@ -69,7 +70,9 @@ class Reader:
             except UnusableStateError as error:
                 problems.append((error.reason, f"m{number} of partition {self._partition}: {error.text}"))
 
-    def _checkpoint(self, manifest: CheckpointManifest, limit: int) -> Checkpoint:
+    def _checkpoint(self, manifest: CheckpointManifest, limit: int, source: str) -> Checkpoint:
+        if manifest.source != source:
+            raise UnusableStateError("other_topic", "made of an input topic that had the name before")
         if manifest.offset > limit:
             raise UnusableStateError("ahead", f"its offset {manifest.offset} is above {limit}")
         self._identity.check(manifest)

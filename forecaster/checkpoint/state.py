@@ -13,11 +13,13 @@ from forecaster.checkpoint.manifest import CheckpointManifest
 class Snapshot:
     """A copy of a partition's state before its input record `offset`: all of its series, or some.
 
-    `series` is how many the partition has, `event_time_ms` its event time.
+    `source` tells the input topic from another one of its name, `series` is how many the partition has,
+    `event_time_ms` its event time.
     """
 
     partition: int
     offset: int
+    source: str
     event_time_ms: int
     series: int
     part: Part
@@ -30,6 +32,11 @@ class Checkpoint:
     manifest: CheckpointManifest
     chunks: list[bytes]
     layout: Layout
+
+    @property
+    def offset(self) -> int:
+        """The input record that comes next."""
+        return self.manifest.offset
 
     def parts(self) -> Iterator[Part]:
         """The state, decoded while it is taken; of a series that comes again only the first row counts."""

@@ -65,8 +65,10 @@ class Writer:
         if self._offered and self._offered[0].partition == partition:
             self._offered = []
 
-    def take(self, pipeline: "Pipeline", partition: int, offset: int) -> Taken:
+    def take(self, pipeline: "Pipeline", partition: int, offset: int, source: str) -> Taken:
         """Copy the state of `partition` at its input record `offset`, which comes next, if there is a need.
+
+        `source` tells the input topic from another one of its name.
 
         A "full" copy, or a "delta" over the last full one where at most half of the series have changed. No
         copy is made where the offset is that of the last checkpoint ("unchanged"), one of the partition is
@@ -81,7 +83,7 @@ class Writer:
         changed, full = slots[pipeline.windows.changed[slots]], known.full
         gone = full is None or full.series + taken - full.taken > len(slots)  # a delta cannot say that a series has
         delta = None if gone or 2 * len(changed) > len(slots) else full
-        snapshot = pipeline.snapshot(partition, offset, changed if delta else slots)
+        snapshot = pipeline.snapshot(partition, offset, source, changed if delta else slots)
         if chunk_count(snapshot.part) + (len(delta.generation.chunks) if delta else 0) > MOST_CHUNKS:
             return "too_large"
         if delta is None:
@@ -123,11 +125,11 @@ class _Writing:
     ) -> None:
         self._prefix, self._snapshot, self._identity = prefix(group, snapshot.partition), snapshot, identity
         self._before, self._base, self._taken = before, base, taken
-        self._records = self._all_records()
-        self._ahead = next(self._records, None)
         self._sealed: CheckpointManifest | None = None
         self.manifest: CheckpointManifest | None = None
         self.full, self.in_use = base, before
+        self._records = self._all_records()
+        self._ahead = next(self._records, None)  # of a partition without series it is the manifest
 
     def next(self, budget_bytes: int) -> list[StateRecord]:
         """The next records: at most `budget_bytes` of them, but at least one."""
@@ -172,6 +174,7 @@ class _Writing:
             number=_other(before.manifest),
             sequence=min(before.sequence + 1, int(OPEN)),
             offset=snapshot.offset,
+            source=snapshot.source,
             event_time_ms=snapshot.event_time_ms,
             series=snapshot.series,
             stream=identity.stream,

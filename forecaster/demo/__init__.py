@@ -21,6 +21,11 @@ from forecaster.demo.stages import MakeScorer, Stages, tell
 from forecaster.errors import ForecasterError
 
 CONFIG = """\
+delivery = "at_least_once"
+
+[state]
+checkpoint_interval = "0s"
+
 [kafka]
 bootstrap_servers = "{kafka}"
 session_timeout = "6s"

@@ -3,13 +3,15 @@
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
 from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource
 from kafka.errors import (
     AuthorizationError,
+    FencedInstanceIdError,
     KafkaError,
     NoError,
     SaslAuthenticationFailedError,
@@ -19,14 +21,23 @@ from kafka.errors import (
 )
 
 from forecaster.config import KafkaSettings, Settings, TopicSettings, format_duration
-from forecaster.errors import BrokerUnavailableError, ConfigError, RetryableError
+from forecaster.errors import BrokerUnavailableError, ConfigError, FencedError, RetryableError
 from forecaster.kafka.python_headers import read_any_header
+
+logger = logging.getLogger(__name__)
 
 # A host name, IPv4 address or bracketed IPv6 address, and a port.
 SERVER = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):(\d{1,5})")
 MAX_PORT = 65_535
 RETRY_SECONDS = 0.2
 REFUSALS = (AuthorizationError, SaslAuthenticationFailedError)
+STATE_TOPIC = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(
+        32 * 2**20
+    ),  # only what is in a finished segment is compacted, and all of it is read at a start
+    "min.cleanable.dirty.ratio": "0.3",
+}
 CHATTER = {
     "kafka": logging.WARNING,
     "kafka.cluster": logging.CRITICAL,  # these repeat, some with a traceback, what kafka.net.manager says
@@ -51,7 +62,9 @@ def one_line(error: BaseException) -> str:
 
 
 def routed(error: BaseException, what: str) -> Exception:
-    """Return what the daemon does about `error`: stop where the broker refuses this user, retry otherwise."""
+    """Return what the daemon does about `error`: stop where the broker refuses this user or name, retry otherwise."""
+    if isinstance(error, FencedInstanceIdError):
+        return FencedError("kafka.group_instance_id: another daemon has joined the group under this one's name")
     if isinstance(error, REFUSALS):
         return ConfigError(f"kafka: not allowed to {what}: {one_line(error)}")
     return RetryableError(f"could not {what}: {one_line(error)}")
@@ -96,7 +109,7 @@ def unavailable(kafka: KafkaSettings, error: BaseException) -> BrokerUnavailable
 
 
 def check_topics(settings: Settings, client_id: str, deadline: float) -> None:
-    """Make sure that input, output and dead-letter topic exist, creating them where that is allowed.
+    """Make sure that all topics exist and are of the right kind, creating missing ones where that is allowed.
 
     `deadline` is in seconds of `time.monotonic`; a broker that is still starting is asked again until then.
     """
@@ -105,7 +118,7 @@ def check_topics(settings: Settings, client_id: str, deadline: float) -> None:
         left_ms = max(1, int((deadline - time.monotonic()) * 1_000))
         try:
             with closing(KafkaAdminClient(**options, bootstrap_timeout_ms=left_ms)) as admin:
-                return _check_topics(admin, settings.topics, left_ms)
+                return _check_topics(admin, settings, left_ms)
         except REFUSALS as error:
             raise ConfigError(f"kafka: the broker refuses this client: {one_line(error)}") from None
         except (KafkaError, OSError) as error:
@@ -114,16 +127,41 @@ def check_topics(settings: Settings, client_id: str, deadline: float) -> None:
         time.sleep(RETRY_SECONDS)
 
 
-def _check_topics(admin: Any, topics: TopicSettings, timeout_ms: int) -> None:
+def _check_topics(admin: Any, settings: Settings, timeout_ms: int) -> None:
+    topics = settings.topics
     wanted = {"input": topics.input, "output": topics.output, "dead_letter": topics.dead_letter}
+    if settings.state.checkpoint_interval:
+        wanted["state"] = topics.state
     missing = _missing(admin, list(wanted.values()))
     if missing and not topics.create:
         named = ", ".join(f"topics.{role} = {name!r}" for role, name in wanted.items() if name in missing)
         raise ConfigError(f"{named}: no such topic, and topics.create is off")
     for name in missing:
         role = next(role for role, topic in wanted.items() if topic == name)
-        _create(admin, name, f"topics.{role}", topics)
+        _create(admin, name, f"topics.{role}", topics, STATE_TOPIC if role == "state" else {})
     admin.wait_for_topics(list(wanted.values()), timeout_ms=timeout_ms)
+    _check_policies(admin, wanted)
+
+
+def _check_policies(admin: Any, wanted: Mapping[str, str]) -> None:
+    """Refuse a state topic that forgets; warn of an input topic that does not keep every record."""
+    roles = [role for role in ("input", "state") if role in wanted]
+    try:
+        resources = [ConfigResource("TOPIC", wanted[role]) for role in roles]
+        found = admin.describe_configs(resources, config_filter="all")["topic"]
+        policies = {role: str(found[wanted[role]]["cleanup.policy"]["value"]).split(",") for role in roles}
+    except (KafkaError, KeyError) as error:  # not every broker tells, nor may every user ask
+        logger.debug("cleanup policies are not known: %s", one_line(error))
+        return
+    if "compact" not in policies.get("state", ["compact"]):
+        name = wanted["state"]
+        raise ConfigError(f'topics.state = {name!r}: its cleanup.policy deletes checkpoints: it must be "compact"')
+    if "compact" in policies["input"]:
+        logger.warning(
+            "topics.input = %r is compacted: ticks of one key replace each other, and what is replayed differs from "
+            "what was forecast",
+            wanted["input"],
+        )
 
 
 def _missing(admin: Any, names: Sequence[str]) -> list[str]:
@@ -131,8 +169,9 @@ def _missing(admin: Any, names: Sequence[str]) -> list[str]:
     return [name for name in names if name not in found]
 
 
-def _create(admin: Any, name: str, setting: str, topics: TopicSettings) -> None:
-    wanted = {name: {"num_partitions": topics.partitions, "replication_factor": topics.replication_factor}}
+def _create(admin: Any, name: str, setting: str, topics: TopicSettings, configs: Mapping[str, str]) -> None:
+    size = {"num_partitions": topics.partitions, "replication_factor": topics.replication_factor}
+    wanted = {name: {**size, "configs": dict(configs)}}
     answer = admin.create_topics(wanted, raise_errors=False)["topics"][0]
     error = for_code(answer["error_code"])
     if error.retriable:

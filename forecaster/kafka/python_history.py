@@ -13,7 +13,6 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from forecaster.config import Settings
 from forecaster.errors import ConfigError
 from forecaster.formats.json_ticks import JsonTickDecoder
-from forecaster.kafka.python_client import READING
 from forecaster.kafka.python_connect import (
     REFUSALS,
     connection_options,
@@ -22,6 +21,7 @@ from forecaster.kafka.python_connect import (
     routed,
     unavailable,
 )
+from forecaster.kafka.python_group import READING
 from forecaster.recording.ticks import Recording, numbered
 from forecaster.records import RecordBatch, TickBatch
 

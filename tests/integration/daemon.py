@@ -31,6 +31,7 @@ class Stream:
     def __init__(self, bootstrap: str, folder: Path, toml: str, *, partitions: int = 2, topics: bool = True) -> None:
         self.bootstrap, self.folder = bootstrap, folder
         self.input, self.output, self.dead = unique("ticks"), unique("forecasts"), unique("dlq")
+        self.state = unique("state")
         self.port = free_port()
         self.config = folder / f"{self.input}.toml"
         self.config.write_text(
@@ -40,10 +41,12 @@ class Stream:
 bootstrap_servers = "{bootstrap}"
 group_id = "{unique("group")}"
 session_timeout = "6s"
+transaction_timeout = "5s"
 [topics]
 input = "{self.input}"
 output = "{self.output}"
 dead_letter = "{self.dead}"
+state = "{self.state}"
 [metrics]
 host = "127.0.0.1"
 port = {self.port}

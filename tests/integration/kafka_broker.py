@@ -35,6 +35,7 @@ offsets.topic.replication.factor=1
 transaction.state.log.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
+transaction.abort.timed.out.transaction.cleanup.interval.ms=500
 share.coordinator.state.topic.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
@@ -148,6 +149,11 @@ class KafkaBroker:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the broker's process a signal: SIGSTOP makes it hang with its connections open."""
+        if self._process is not None:
+            self._process.send_signal(number)
 
     def close(self) -> None:
         self.stop()

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from integration import helpers
 
@@ -13,6 +13,7 @@ from forecaster.kafka.python_client import KafkaPythonClient
 from forecaster.records import Headers, Message, RecordBatch
 from forecaster.testing import MemoryBroker, MemoryClient
 
+Delivery = Literal["exactly_once", "at_least_once"]
 Produced = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 
@@ -32,21 +33,24 @@ class Rig(Protocol):
     def close(self) -> None: ...
 
 
-def make_settings(bootstrap: str = "127.0.0.1:9", **kafka: Any) -> Settings:
+def make_settings(bootstrap: str = "127.0.0.1:9", delivery: Delivery = "at_least_once", **kafka: Any) -> Settings:
     topics = TopicSettings(
         input=helpers.unique("ticks"),
         output=helpers.unique("forecasts"),
         dead_letter=helpers.unique("dlq"),
+        state=helpers.unique("state"),
         partitions=2,
     )
-    options = {"session_timeout": "6s", "startup_timeout": "20s", "delivery_timeout": "10s", **kafka}
+    options = {"session_timeout": "6s", "transaction_timeout": "5s", "startup_timeout": "20s"}
+    options |= {"delivery_timeout": "10s", **kafka}
     group = helpers.unique("group")
-    return Settings(kafka=KafkaSettings(bootstrap_servers=bootstrap, group_id=group, **options), topics=topics)
+    kafka_settings = KafkaSettings(bootstrap_servers=bootstrap, group_id=group, **options)
+    return Settings(delivery=delivery, kafka=kafka_settings, topics=topics)
 
 
 class MemoryRig:
-    def __init__(self) -> None:
-        self.settings = make_settings()
+    def __init__(self, delivery: Delivery = "at_least_once") -> None:
+        self.settings = make_settings(delivery=delivery)
         self.broker = MemoryBroker()
         self.broker.create_topic(self.settings.topics.input, 2)
 
@@ -73,14 +77,17 @@ class MemoryRig:
 
 
 class KafkaRig:
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, delivery: Delivery = "at_least_once") -> None:
         self.bootstrap = bootstrap
-        self.settings = make_settings(bootstrap)
+        self.settings = make_settings(bootstrap, delivery)
         self._clients: list[KafkaPythonClient] = []
         helpers.create_topics(bootstrap, {self.settings.topics.input: 2})
 
     def client(self, span_ms: int | None = None, settings: Settings | None = None) -> Client:
-        client = KafkaPythonClient(settings or self.settings, span_ms, f"test-{len(self._clients)}")
+        settings = settings or self.settings
+        if not settings.kafka.worker_index:  # every client is a worker of its own, unless a test says which
+            settings = group_of(settings, worker_index=len(self._clients) + 100)
+        client = KafkaPythonClient(settings, span_ms, f"test-{len(self._clients)}")
         self._clients.append(client)
         return client
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from integration.helpers import create_topics, kcat, unique, wait_until
 from integration.kafka_broker import KafkaBroker, free_port
-from integration.rigs import KafkaRig, MemoryRig, Reader, Rig, group_of, make_settings, topics_of
+from integration.rigs import Delivery, KafkaRig, MemoryRig, Reader, Rig, group_of, make_settings, topics_of
 
 from forecaster.errors import BrokerUnavailableError, ConfigError, ForecasterError, RetryableError
 from forecaster.kafka.client import Client
@@ -17,16 +17,26 @@ from forecaster.records import Message
 HOUR_MS = 3_600_000
 
 
+DELIVERIES = ["at_least_once", "exactly_once"]
+
+
+@pytest.fixture(params=DELIVERIES)
+def delivery(request: pytest.FixtureRequest) -> Delivery:
+    found: Delivery = request.param
+    return found
+
+
 @pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
-def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    made: Rig = MemoryRig() if request.param == "memory" else KafkaRig(request.getfixturevalue("kafka"))
+def rig(request: pytest.FixtureRequest, delivery: Delivery) -> Iterator[Rig]:
+    in_memory = request.param == "memory"
+    made: Rig = MemoryRig(delivery) if in_memory else KafkaRig(request.getfixturevalue("kafka"), delivery)
     yield made
     made.close()
 
 
 @pytest.fixture
-def kafka_rig(kafka: str) -> Iterator[KafkaRig]:
-    made = KafkaRig(kafka)
+def kafka_rig(kafka: str, delivery: Delivery) -> Iterator[KafkaRig]:
+    made = KafkaRig(kafka, delivery)
     yield made
     made.close()
 
@@ -38,6 +48,13 @@ def started(client: Client) -> Reader:
 
 def numbered(first: int, last: int) -> list[bytes]:
     return [str(number).encode() for number in range(first, last)]
+
+
+def deliver(reader: Reader, messages: list[Message]) -> None:
+    """Publish and commit, as a member of the group."""
+    wait_until(lambda: reader.poll() is not None and reader.client.joined(), what="membership")
+    reader.client.publish(messages)
+    reader.client.commit()
 
 
 def run_once(rig: Rig, count: int) -> None:
@@ -191,7 +208,7 @@ def test_published_messages_are_in_the_topic_when_publish_returns(rig: Rig) -> N
         Message(topic, b"tombstone", None),
         Message(topic, None, None),
     ]
-    reader.client.publish(messages)
+    deliver(reader, messages)
     output = rig.output()
     assert sorted(output, key=repr) == sorted(((m.key, m.value, list(m.headers)) for m in messages), key=repr)
     assert [value for key, value, _ in output if key == b"pump"] == [b"1", b"2"]
@@ -201,7 +218,7 @@ def test_many_messages_keep_their_order_by_key(rig: Rig) -> None:
     topic = rig.settings.topics.output
     reader = started(rig.client())
     keys = [b"a", b"b", b"c"]
-    reader.client.publish([Message(topic, keys[i % 3], str(i).encode()) for i in range(3_000)])
+    deliver(reader, [Message(topic, keys[i % 3], str(i).encode()) for i in range(3_000)])
     output = rig.output()
     assert len(output) == 3_000
     for remainder, key in enumerate(keys):
@@ -210,7 +227,7 @@ def test_many_messages_keep_their_order_by_key(rig: Rig) -> None:
 
 def test_publishing_nothing_does_nothing(rig: Rig) -> None:
     reader = started(rig.client())
-    reader.client.publish([])
+    deliver(reader, [])
     assert rig.output() == []
 
 
@@ -276,7 +293,7 @@ def test_the_lag_counts_what_was_not_polled(rig: Rig) -> None:
 def test_missing_topics_are_created_when_that_is_allowed(rig: Rig) -> None:
     settings = topics_of(rig.settings, {"input": unique("absent")})
     reader = started(rig.client(settings=settings))
-    reader.client.publish([Message(settings.topics.dead_letter, b"k", b"v")])
+    deliver(reader, [Message(settings.topics.dead_letter, b"k", b"v")])
     assert rig.output(settings.topics.dead_letter) == [(b"k", b"v", [])]
 
 
@@ -324,20 +341,21 @@ def test_a_dead_letter_of_the_brokers_largest_size_is_cut_and_says_so(kafka_rig:
     topic = kafka_rig.settings.topics.dead_letter
     reader = started(kafka_rig.client())
     reason = ("forecaster-reason", b"too_big")
-    reader.client.publish(
+    deliver(
+        reader,
         [
             Message(topic, b"k", b"x" * 199_999, [reason]),
-            Message(topic, b"k", b"small", [reason]),
+            Message(topic, b"s", b"small", [reason]),
             Message(topic, b"k" * 300_000, b"y", [("theirs", b"z" * 10), reason]),
-        ]
+        ],
     )
-    sizes = {(len(key or b""), len(value or b""), tuple(headers)) for key, value, headers in kafka_rig.output(topic)}
-    assert sizes == {
-        (1, 5, (reason,)),
-        (1, 16 * 1024, (reason, ("forecaster-truncated", b"199999"))),
-        (0, 0, (reason, ("forecaster-truncated", b"1"))),
-    }
-    reader.client.publish([Message(kafka_rig.settings.topics.output, b"k", b"goes on")])
+    by_key = {key[:1] if key else key: (len(value), list(headers)) for key, value, headers in kafka_rig.output(topic)}
+    small, (cut_size, cut_headers), own = by_key[b"s"], by_key[b"k"], by_key[None]
+    assert small == (5, [reason])
+    assert 199_000 < cut_size < 199_999
+    assert cut_headers == [reason, ("forecaster-truncated", b"199999")]
+    assert own == (0, [reason, ("forecaster-truncated", b"1")])
+    deliver(reader, [Message(kafka_rig.settings.topics.output, b"k", b"goes on")])
     assert kafka_rig.output() == [(b"k", b"goes on", [])]
 
 
@@ -346,14 +364,14 @@ def test_a_forecast_that_the_topic_refuses_stops_the_daemon(kafka_rig: KafkaRig)
     create_topics(kafka_rig.bootstrap, {kafka_rig.settings.topics.output: 1}, **{"max.message.bytes": "2000"})
     reader = started(kafka_rig.client())
     with pytest.raises(ForecasterError, match=r"max\.message\.bytes"):
-        reader.client.publish([Message(kafka_rig.settings.topics.output, b"k", b"x" * 5_000)])
+        deliver(reader, [Message(kafka_rig.settings.topics.output, b"k", b"x" * 5_000)])
 
 
 @pytest.mark.kafka
 def test_an_independent_client_reads_what_was_published(kafka_rig: KafkaRig) -> None:
     topic = kafka_rig.settings.topics.output
     reader = started(kafka_rig.client())
-    reader.client.publish([Message(topic, b"pump", b'{"point": [1.5]}', [("h", b"v")])])
+    deliver(reader, [Message(topic, b"pump", b'{"point": [1.5]}', [("h", b"v")])])
     line = kcat(kafka_rig.bootstrap, "-C", "-t", topic, "-e", "-q", "-f", "%k|%s|%h")
     assert line == b'pump|{"point": [1.5]}|h=v'
 

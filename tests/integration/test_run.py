@@ -349,7 +349,7 @@ def test_a_second_ctrl_c_ends_the_daemon_at_once(kafka, tmp_path, second_bundle)
         ('[model]\nbundle = "BUNDLE"\nhorizon = 7', 2, "model.horizon"),
         ('[model]\nbundle = "nowhere"', 2, "nowhere/manifest.json"),
         ("", 2, "model.bundle"),
-        ('delivery = "exactly_once"\n[model]\nbundle = "BUNDLE"', 2, "delivery"),
+        ('[kafka]\nsession_timeout = "8s"\n[model]\nbundle = "BUNDLE"', 2, "kafka.transaction_timeout"),
         (
             '[model]\nbundle = "BUNDLE"\n[kafka]\nbootstrap_servers = "127.0.0.1:PORT"\nstartup_timeout = "1s"',
             1,

@@ -1,0 +1,78 @@
+"""When checkpoints are taken, and what is told of them; what they are is the package `checkpoint`."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from forecaster.checkpoint.keys import StateRecord
+from forecaster.checkpoint.reader import Found
+from forecaster.checkpoint.writer import Writer
+from forecaster.logs import event
+from forecaster.metrics import Metrics
+
+if TYPE_CHECKING:  # it imports TensorFlow
+    from forecaster.pipeline import Pipeline
+
+BYTES_PER_TRANSACTION = 2**20  # what encoding and sending them takes is the longest pause, besides the copy
+
+
+class Checkpoints:
+    """Every `state.checkpoint_interval` one partition after the other: copied at once, written bit by bit."""
+
+    def __init__(self, pipeline: "Pipeline", metrics: Metrics, clock: Callable[[], float]) -> None:
+        self._pipeline, self._metrics, self._clock = pipeline, metrics, clock
+        self._interval = pipeline.settings.state.checkpoint_interval / 1_000
+        self._writer = Writer(pipeline.settings.kafka.group_id)
+        self._taken = clock()
+        self._due: list[int] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to write."""
+        return self._writer.busy
+
+    def restored(self, partition: int, found: Found) -> None:
+        """Load what was found of a partition that begins."""
+        series = 0
+        if found.checkpoint is not None:
+            series = self._pipeline.load(partition, found.checkpoint)
+        self._writer.restored(partition, found)
+        source = "replay" if found.checkpoint is None else "checkpoint"
+        self._metrics.restores.labels(source).inc()
+        offset = None if found.checkpoint is None else found.checkpoint.offset
+        event("partition_restored", partition=partition, source=source, offset=offset, series=series)
+
+    def forget(self, partition: int) -> None:
+        """The partition left, or will be restored."""
+        self._writer.forget(partition)
+
+    def take(self, positions: Mapping[int, int], source: str) -> None:
+        """Copy the state of one partition, if one is due and nothing is being written.
+
+        `positions` are the committed offsets of the partitions whose state is that of all records before.
+        """
+        if not self._interval or self._writer.busy:
+            return
+        if self._clock() - self._taken >= self._interval:
+            self._taken = self._clock()
+            self._due = sorted(positions)
+        while self._due and not self._writer.busy:
+            self._take(self._due.pop(0), positions, source)
+
+    def _take(self, partition: int, positions: Mapping[int, int], source: str) -> None:
+        if partition not in positions:
+            return
+        with self._metrics.checkpoint.time():
+            taken = self._writer.take(self._pipeline, partition, positions[partition], source)
+        if taken == "too_large":
+            event("checkpoint_too_large", logging.ERROR, partition=partition)
+
+    def next(self) -> Sequence[StateRecord]:
+        """What goes into the next transaction."""
+        return self._writer.next(BYTES_PER_TRANSACTION)
+
+    def delivered(self) -> None:
+        """What `next` gave was committed."""
+        manifest = self._writer.delivered()
+        if manifest is not None:
+            self._metrics.checkpoints.labels("delta" if manifest.delta else "full").inc()

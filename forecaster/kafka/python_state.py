@@ -1,0 +1,89 @@
+"""Reads the state topic for partitions that were just assigned, a fetch at a time, while the others go on."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaTimeoutError
+
+from forecaster.checkpoint.reader import Reader
+from forecaster.kafka.python_group import READING
+
+ANSWER_MS = 5_000
+
+
+class StateTopic:
+    """Reads, for each wanted input partition, its partition of the state topic up to the end that it has by then.
+
+    The end is a position: behind the last record there may be the markers of transactions. Any failure
+    leaves things such that the next call goes on.
+    """
+
+    def __init__(self, topic: str, options: Mapping[str, Any], make_reader: Callable[[int], Reader]) -> None:
+        self._topic, self._options, self._make_reader = topic, options, make_reader
+        self._consumer: Any = None
+        self._readers: dict[int, Reader] = {}  # by input partition
+        self._ends: dict[TopicPartition, int] = {}  # of those that are read now
+        self._at: dict[TopicPartition, int] = {}
+
+    def partition_for(self, number: int) -> int:
+        """The partition of the state topic that holds the state of input partition `number`."""
+        return number % len(self._open().partitions_for_topic(self._topic))
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Stop reading for these input partitions, which another worker has now or which are placed."""
+        for number in numbers:
+            self._readers.pop(number, None)
+
+    def read(self, wanted: Iterable[int], timeout_ms: int) -> dict[int, Reader]:
+        """Go on reading for input partitions `wanted`; the readers of those that have everything.
+
+        Raises `KafkaError` where the broker does not answer.
+        """
+        consumer = self._open()
+        self._want(sorted(set(wanted) - self._readers.keys()))
+        if any(self._at[part] < end for part, end in self._ends.items()):
+            for part, rows in consumer.poll(timeout_ms=timeout_ms).items():
+                self._add(part.partition, rows)
+            self._at = {part: consumer.position(part) for part in self._ends}
+        return {number: reader for number, reader in self._readers.items() if self._complete(number)}
+
+    def close(self) -> None:
+        """Close the connection and forget everything."""
+        consumer, self._consumer = self._consumer, None
+        self._readers, self._ends, self._at = {}, {}, {}
+        if consumer is not None:
+            consumer.close()
+
+    def _open(self) -> Any:
+        if self._consumer is None:
+            self._consumer = KafkaConsumer(**{**self._options, **READING, "bootstrap_timeout_ms": ANSWER_MS})
+            if not self._consumer.partitions_for_topic(self._topic):
+                self.close()
+                raise KafkaTimeoutError(f"no metadata of {self._topic}")
+        return self._consumer
+
+    def _want(self, numbers: list[int]) -> None:
+        """Begin with input partitions `numbers`, at the beginning of their part of the state topic."""
+        if not numbers:
+            return
+        parts = {TopicPartition(self._topic, self.partition_for(number)) for number in numbers}
+        begins = self._consumer.beginning_offsets(sorted(parts), timeout_ms=ANSWER_MS)
+        ends = self._consumer.end_offsets(sorted(parts), timeout_ms=ANSWER_MS)
+        self._readers |= {number: self._make_reader(number) for number in numbers}
+        still = {part for part, end in self._ends.items() if self._at[part] < end}
+        self._at = {part: self._at[part] for part in still} | begins
+        self._ends = {part: self._ends[part] for part in still} | ends
+        self._consumer.assign(sorted(self._ends))
+        for part, offset in self._at.items():
+            self._consumer.seek(part, offset)
+
+    def _add(self, state_partition: int, rows: list[Any]) -> None:
+        readers = [reader for number, reader in self._readers.items() if self.partition_for(number) == state_partition]
+        for row in rows:
+            for reader in readers:
+                reader.add(row.key, row.value)
+
+    def _complete(self, number: int) -> bool:
+        part = TopicPartition(self._topic, self.partition_for(number))
+        return part not in self._ends or self._at[part] >= self._ends[part]

@@ -1,0 +1,86 @@
+"""One transaction of kafka-python, with a deadline on every step and no way to lose a failure.
+
+What kafka-python 3.0 does by itself is not enough: its waits for the coordinator have no limit, a commit can
+return although nothing was committed, and a producer that was fenced may take its identity back (see `guard`).
+"""
+
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from kafka.errors import InvalidProducerEpochError, KafkaError, KafkaTimeoutError, ProducerFencedError
+
+from forecaster.config import Settings
+from forecaster.errors import FencedError
+from forecaster.kafka.python_connect import routed
+
+FENCED = (ProducerFencedError, InvalidProducerEpochError)
+
+
+def transactional_id(settings: Settings) -> str | None:
+    """The name of this worker's transactions, the same after a restart; None where there are none."""
+    if settings.delivery != "exactly_once":
+        return None
+    name = settings.kafka.transactional_id or f"{settings.kafka.group_id}-{socket.gethostname()}"
+    return f"{name}-{settings.kafka.worker_index}"
+
+
+def guard(producer: Any) -> None:
+    """Make a producer that the broker refuses as outdated fail for good.
+
+    By default kafka-python then asks for a new epoch: that would fence the daemon which took over, and an
+    EndTxn after it is never sent although `commit_transaction` returns.
+    """
+    producer._transaction_manager._supports_epoch_bump = lambda: False  # noqa: SLF001
+
+
+class Transaction:
+    """From `begin` to the return of `commit`; after any failure the producer is of no more use."""
+
+    def __init__(self, producer: Any, name: str, timeout_ms: int) -> None:
+        self._producer, self._name, self._timeout = producer, name, timeout_ms / 1_000
+        self._began = time.monotonic()
+        self._epoch = self._identity()
+        producer.begin_transaction()
+
+    @property
+    def deadline(self) -> float:
+        """Seconds of `time.monotonic` by which it must have ended: the broker aborts it then."""
+        return self._began + self._timeout
+
+    def commit(self, offsets: Mapping[Any, Any], member: Any) -> None:
+        """Add `offsets` in the name of group member `member`, and commit; returns once it is certain.
+
+        Raises `KafkaError`, `KafkaTimeoutError` where the outcome is not known.
+        """
+        manager, sender = self._producer._transaction_manager, self._producer._sender  # noqa: SLF001
+        if offsets:
+            added = manager.send_offsets_to_transaction(dict(offsets), member)
+            sender.wakeup()
+            self._wait(added, "offsets")
+        if self._identity() != self._epoch:
+            raise KafkaError("the producer got another epoch in mid-transaction")
+        committed = manager.begin_commit()
+        sender.wakeup()
+        self._wait(committed, "commit")
+
+    def failure(self, error: BaseException, what: str) -> Exception:
+        """What the daemon does about `error`: end where another daemon has its identity, else throw all away."""
+        last = self._producer._transaction_manager.last_error  # noqa: SLF001
+        fenced = isinstance(error, FENCED) or isinstance(last, FENCED)
+        if fenced and time.monotonic() < self.deadline:  # after it, it was the broker that ended the transaction
+            return FencedError(
+                f"kafka.transactional_id: another daemon has taken {self._name!r} over; "
+                "workers on one host each need a kafka.worker_index of their own"
+            )
+        return routed(error, what)
+
+    def _identity(self) -> tuple[int, int]:
+        found = self._producer._transaction_manager.producer_id_and_epoch  # noqa: SLF001
+        return found.producer_id, found.epoch
+
+    def _wait(self, result: Any, what: str) -> None:
+        left_ms = max(0, int((self.deadline - time.monotonic()) * 1_000))
+        if not result.wait(timeout_ms=left_ms):
+            raise KafkaTimeoutError(f"no answer to {what} within {self._timeout:g} s of the transaction's begin")

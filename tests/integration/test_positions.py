@@ -1,0 +1,143 @@
+"""Where reading goes on when the log, the topic or the group's offsets are no longer what they were."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from integration.helpers import create_topics, produce, wait_until
+from integration.rigs import KafkaRig, Reader, group_of
+from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
+
+from forecaster.errors import ForecasterError
+from forecaster.kafka.python_group import READING
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def rig(kafka: str) -> Iterator[KafkaRig]:
+    made = KafkaRig(kafka, "exactly_once")
+    yield made
+    made.close()
+
+
+def numbered(first: int, last: int) -> list[bytes]:
+    return [str(number).encode() for number in range(first, last)]
+
+
+def started(rig: KafkaRig, **kafka: object) -> Reader:
+    reader = Reader(rig.client(settings=group_of(rig.settings, **kafka)))
+    reader.client.start()
+    return reader
+
+
+def read_and_commit(rig: KafkaRig, count: int) -> None:
+    reader = started(rig).until(count)
+    reader.client.publish([])
+    reader.client.commit()
+    reader.client.close()
+
+
+def recreate_input(rig: KafkaRig) -> None:
+    topic = rig.settings.topics.input
+    with closing(KafkaAdminClient(bootstrap_servers=rig.bootstrap)) as admin:
+        admin.delete_topics([topic])
+        wait_until(lambda: admin.describe_topics([topic])[0]["error_code"] != 0, what="the deletion")
+    create_topics(rig.bootstrap, {topic: 2})
+
+
+def set_offset(rig: KafkaRig, offset: int) -> None:
+    """What an operator does with the group's offsets while no member is there."""
+    part = TopicPartition(rig.settings.topics.input, 0)
+    with closing(KafkaAdminClient(bootstrap_servers=rig.bootstrap)) as admin:
+        admin.alter_group_offsets(rig.settings.kafka.group_id, {part: OffsetAndMetadata(offset, "", -1)})
+
+
+def incidents(reader: Reader) -> list[tuple[str, int]]:
+    return [(incident.kind, incident.number) for incident in reader.client.incidents()]
+
+
+def test_records_that_were_deleted_unread_are_counted(rig: KafkaRig) -> None:
+    rig.send(numbered(0, 10))
+    read_and_commit(rig, 10)
+    rig.send(numbered(10, 20))
+    rig.delete_before(0, 14)
+    reader = started(rig).until(6)
+    assert reader.values(silent=False) == numbered(14, 20)
+    assert incidents(reader) == [("lost_records", 4)]
+
+
+def test_records_that_were_deleted_unread_stop_the_daemon_where_it_is_told_to(rig: KafkaRig) -> None:
+    rig.send(numbered(0, 10))
+    read_and_commit(rig, 10)
+    rig.send(numbered(10, 20))
+    rig.delete_before(0, 14)
+    reader = started(rig, lost_offsets="stop")
+    with pytest.raises(ForecasterError, match=r"offsets 10 to 13 were deleted before they were read: 4 lost"):
+        reader.until(1)
+
+
+def test_an_offset_beyond_the_end_of_the_log_goes_on_from_the_end_and_is_counted(rig: KafkaRig) -> None:
+    rig.send(numbered(0, 10))
+    read_and_commit(rig, 10)
+    set_offset(rig, 15)
+    reader = started(rig).until(10)
+    assert reader.values(silent=True) == numbered(0, 10)
+    assert incidents(reader) == [("lost_records", 5)]
+    rig.send(numbered(10, 12))
+    assert reader.until(12).values(silent=False) == numbered(10, 12)
+
+
+def test_a_topic_made_anew_between_two_runs_is_read_from_its_beginning(rig: KafkaRig) -> None:
+    rig.send(numbered(0, 10))
+    read_and_commit(rig, 10)
+    with closing(KafkaAdminClient(bootstrap_servers=rig.bootstrap)) as admin:
+        part = TopicPartition(rig.settings.topics.input, 0)
+        before = admin.list_group_offsets({rig.settings.kafka.group_id: None})[rig.settings.kafka.group_id][part]
+        recreate_input(rig)
+        admin.alter_group_offsets(rig.settings.kafka.group_id, {part: before})  # as a broker that keeps them would
+    rig.send(numbered(100, 120))
+    reader = started(rig).until(20)
+    assert reader.values(silent=False) == numbered(100, 120)
+    assert incidents(reader) == [("topic_recreated", 1)]
+
+
+def test_a_topic_made_anew_under_a_running_worker_is_read_from_its_beginning(rig: KafkaRig) -> None:
+    rig.send(numbered(0, 10))
+    reader = started(rig).until(10)
+    reader.client.publish([])
+    reader.client.commit()
+    recreate_input(rig)
+    rig.send(numbered(100, 103))
+    reader.rows.clear()
+    reader.drops.clear()
+    wait_until(lambda: reader.poll() is not None and len(reader.rows) >= 3, 90, what="the new topic's records")
+    assert reader.values(silent=False) == numbered(100, 103)
+    assert set(reader.drops) == {0, 1}
+
+
+def test_partitions_that_are_added_are_read_too(rig: KafkaRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(READING, "metadata_max_age_ms", 1_000)
+    reader = started(rig)
+    wait_until(lambda: reader.poll() is not None and reader.client.joined(), what="membership")
+    topic = rig.settings.topics.input
+    with closing(KafkaAdminClient(bootstrap_servers=rig.bootstrap)) as admin:
+        admin.create_partitions({topic: 3})
+    produce(rig.bootstrap, topic, [{"value": b"new", "partition": 2}])
+    wait_until(lambda: reader.poll() is not None and reader.rows, 90, what="a record of the new partition")
+    assert reader.values(2, silent=False) == [b"new"]
+    assert 2 in reader.drops
+
+
+def test_a_partition_that_is_silently_read_no_more_is_noticed_and_read_again(rig: KafkaRig) -> None:
+    reader = started(rig, stuck_timeout=1_000)
+    rig.send(numbered(0, 5))
+    reader.until(5)
+    reader.client.publish([])
+    reader.client.commit()
+    reader.client._group.consumer.pause(TopicPartition(rig.settings.topics.input, 0))  # as nobody knows why it stops
+    rig.send(numbered(5, 8))
+    reader.rows.clear()
+    wait_until(lambda: reader.poll() is not None and len(reader.values(silent=False)) >= 3, what="the records behind")
+    assert reader.values(silent=False) == numbered(5, 8)
+    assert ("stuck_partition", 1) in incidents(reader)

@@ -1,0 +1,211 @@
+"""What exactly-once stands on: kafka-python's transactions on a real Apache Kafka, with its defects shut out."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from integration.helpers import create_topics, wait_until
+from integration.kafka_broker import KafkaBroker
+from integration.rigs import KafkaRig, Reader, group_of
+from kafka import KafkaAdminClient, TopicPartition
+
+from forecaster.errors import FencedError, RetryableError
+from forecaster.records import Message
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def rig(kafka: str) -> Iterator[KafkaRig]:
+    made = KafkaRig(kafka, "exactly_once")
+    create_topics(kafka, {made.settings.topics.output: 2})
+    yield made
+    made.close()
+
+
+def joined(rig: KafkaRig, **kafka: object) -> Reader:
+    """A member of the group that holds its partitions."""
+    reader = Reader(rig.client(settings=group_of(rig.settings, **kafka)))
+    reader.client.start()
+    wait_until(lambda: reader.poll() is not None and reader.client.joined(), what="membership")
+    return reader
+
+
+def forecast(rig: KafkaRig, text: bytes = b"forecast") -> Message:
+    return Message(rig.settings.topics.output, b"k", text)
+
+
+def values(rig: KafkaRig) -> list[bytes | None]:
+    return [value for _, value, _ in rig.output()]
+
+
+def committed(rig: KafkaRig, partition: int = 0) -> int:
+    """The group's committed offset, 0 where there is none; what an open transaction holds is not in it."""
+    with closing(KafkaAdminClient(bootstrap_servers=rig.bootstrap)) as admin:
+        offsets = admin.list_group_offsets({rig.settings.kafka.group_id: None})
+    found = offsets[rig.settings.kafka.group_id].get(TopicPartition(rig.settings.topics.input, partition))
+    return 0 if found is None else found.offset
+
+
+def delete_output(rig: KafkaRig) -> None:
+    with closing(KafkaAdminClient(bootstrap_servers=rig.bootstrap)) as admin:
+        admin.delete_topics([rig.settings.topics.output])
+
+
+def test_nothing_is_visible_before_the_commit_and_all_of_it_is_after(rig: KafkaRig) -> None:
+    rig.send([b"tick"])
+    reader = joined(rig).until(1)
+    reader.client.publish([forecast(rig)])
+    assert values(rig) == []
+    assert committed(rig) == 0
+    reader.client.commit()
+    assert values(rig) == [b"forecast"]
+    assert committed(rig) == 1
+
+
+def test_what_a_killed_worker_left_open_is_aborted_and_its_records_come_again(rig: KafkaRig) -> None:
+    rig.send([b"tick"])
+    killed = joined(rig, worker_index=1).until(1)
+    killed.client.publish([forecast(rig, b"never seen")])
+    killed.client._publisher._producer._sender.force_close()  # as a kill does: no abort is sent
+    killed.client._group.leave(1_000)
+    again = joined(rig, worker_index=1).until(1)
+    assert again.values(silent=False) == [b"tick"]
+    again.client.publish([forecast(rig)])
+    again.client.commit()
+    assert values(rig) == [b"forecast"]
+
+
+def test_a_record_that_is_not_acknowledged_in_time_keeps_the_offsets_from_being_committed(rig: KafkaRig) -> None:
+    rig.send([b"tick"])
+    reader = joined(rig, transaction_timeout=2_000).until(1)
+    reader.client.publish([])  # so that the producer is there and knows the topic
+    delete_output(rig)
+    begun = time.monotonic()
+    with pytest.raises(RetryableError, match="could not publish"):
+        reader.client.publish([forecast(rig, b"lost")])
+    assert time.monotonic() - begun < 4
+    create_topics(rig.bootstrap, {rig.settings.topics.output: 2})
+    reader.client.reset()
+    assert committed(rig) == 0
+    again = Reader(reader.client).until(1)
+    assert again.values(silent=False) == [b"tick"]
+    again.client.publish([forecast(rig)])
+    again.client.commit()
+    assert values(rig) == [b"forecast"]
+
+
+def test_a_refused_sequence_number_is_a_failure_and_commits_nothing(rig: KafkaRig) -> None:
+    rig.send([b"tick"])
+    reader = joined(rig).until(1)
+    reader.client.publish([forecast(rig, b"lost")])
+    manager = reader.client._publisher._producer._transaction_manager
+    for part in list(manager._sequence_numbers):
+        manager._sequence_numbers[part] += 7
+    with pytest.raises(RetryableError):
+        reader.client.publish([forecast(rig, b"lost too")])
+    with pytest.raises(RetryableError):
+        reader.client.commit()
+    assert committed(rig) == 0
+    reader.client.reset()
+    again = Reader(reader.client).until(1)
+    again.client.publish([forecast(rig)])
+    again.client.commit()
+    assert values(rig) == [b"forecast"]
+
+
+@pytest.mark.parametrize("step", ["publish", "commit"])
+def test_a_broker_that_hangs_holds_no_step_up_beyond_the_transaction_timeout(
+    kafka_broker: KafkaBroker | None, rig: KafkaRig, step: str
+) -> None:
+    if kafka_broker is None:
+        pytest.skip("the broker of FORECASTER_TEST_BOOTSTRAP is not ours to stop")
+    rig.send([b"tick"])
+    reader = joined(rig, transaction_timeout=2_000).until(1)
+    if step == "commit":
+        reader.client.publish([forecast(rig, b"lost")])
+    kafka_broker.signal(signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        with pytest.raises(RetryableError, match=f"could not {step}"):
+            reader.client.publish([forecast(rig, b"lost")]) if step == "publish" else reader.client.commit()
+        assert time.monotonic() - begun < 5
+        reader.client.reset()
+    finally:
+        kafka_broker.signal(signal.SIGCONT)
+    again = Reader(reader.client).until(1)
+    again.client.publish([forecast(rig)])
+    again.client.commit()
+    assert values(rig) == [b"forecast"]
+
+
+def test_a_member_without_its_place_in_the_group_publishes_nothing(rig: KafkaRig) -> None:
+    rig.send([b"tick"])
+    reader = joined(rig).until(1)
+    reader.client._group.consumer._coordinator.reset_generation()  # as a missed session does
+    reader.client._member = reader.client._group.consumer.group_metadata()
+    with pytest.raises(RetryableError, match="lost its place in the group"):
+        reader.client.publish([forecast(rig)])
+    assert values(rig) == []
+
+
+def test_the_broker_refuses_offsets_of_an_older_generation(rig: KafkaRig) -> None:
+    rig.send([b"tick"])
+    zombie = joined(rig).until(1)
+    before = zombie.client._member
+    other = Reader(rig.client())
+    other.client.start()
+    rig.poll_until([zombie, other], lambda: other.client.joined() and len(other.drops) == 1)
+    zombie.client._member = before  # a worker that slept through the rebalance
+    zombie.client.publish([forecast(rig, b"a zombie's")])
+    with pytest.raises(RetryableError, match="could not commit"):
+        zombie.client.commit()
+    assert values(rig) == []
+
+
+def test_of_two_workers_with_one_identity_the_older_ends_and_the_newer_works_on(rig: KafkaRig) -> None:
+    older = joined(rig, worker_index=1)
+    newer = Reader(rig.client(settings=group_of(rig.settings, worker_index=1)))
+    newer.client.start()
+    with pytest.raises(FencedError, match=r"^kafka\.transactional_id: .*-1.*kafka\.worker_index") as caught:
+        older.client.publish([forecast(rig, b"the older's")])
+    assert caught.value.exit_code == 1
+    older.client.close()
+    wait_until(lambda: newer.poll() is not None and newer.client.joined(), what="membership")
+    newer.client.publish([forecast(rig, b"the newer's")])
+    newer.client.commit()
+    assert values(rig) == [b"the newer's"]
+
+
+def test_a_transaction_that_the_broker_ended_for_its_age_is_begun_again(rig: KafkaRig) -> None:
+    rig.send([b"tick"])
+    reader = joined(rig, transaction_timeout=1_000).until(1)
+    reader.client.publish([forecast(rig, b"too late")])
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() - began > 3, what="the broker's patience to end")
+    with pytest.raises(RetryableError):
+        reader.client.commit()
+    reader.client.reset()
+    again = Reader(reader.client).until(1)
+    again.client.publish([forecast(rig)])
+    again.client.commit()
+    assert values(rig) == [b"forecast"]
+
+
+def test_of_two_static_members_with_one_name_the_older_ends(rig: KafkaRig) -> None:
+    options = {"group_instance_id": "pod-0", "worker_index": 1}
+    older = joined(rig, **options)
+    newer = Reader(rig.client(settings=group_of(rig.settings, **options, transactional_id="other")))
+    newer.client.start()
+
+    def fenced() -> bool:
+        newer.poll()
+        try:
+            older.poll()
+        except FencedError as error:
+            return str(error).startswith("kafka.group_instance_id")
+        return False
+
+    wait_until(fenced, what="the end of the older member")
