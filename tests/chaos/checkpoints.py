@@ -8,8 +8,9 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from integration.helpers import create_topics, produce, unique, wait_until
+from integration.helpers import produce, unique, wait_until
 
 from chaos.ledger import Tally
 from chaos.scene import Scene, read_settled
@@ -45,10 +46,8 @@ def other_bundle(state: State, scene: Scene) -> Changes:
     bundle = scene.rig.folder / "other-bundle"
     if not bundle.exists():
         scene.rig.zygote.bundle(bundle, seed=2)
-    group, topics = unique("other"), {**scene.topics, "output": unique("output"), "dead": unique("dead")}
-    topics["state"] = unique("state")
+    group, topics = unique("other"), scene.other_topics()
     bootstrap, count = scene.rig.broker.bootstrap, scene.ticks.partitions
-    create_topics(bootstrap, {topics["output"]: count, topics["dead"]: 1, topics["state"]: count})
     config = scene.config(bootstrap, 0, bundle=bundle, topics=topics, group=group)
     worker = Worker(scene.rig.zygote, config, topics).start()
     wait_until(lambda: scene.behind(group) <= 0, 120, what="the other daemon to read everything")
@@ -63,18 +62,25 @@ def other_bundle(state: State, scene: Scene) -> Changes:
     return {**dict.fromkeys(state), **renamed}
 
 
-# What is done to the state topic, and the word for it in the daemon's log.
-DAMAGES: dict[str, tuple[Callable[[State, Scene], Changes], str]] = {
-    "state-corrupt": (corrupt, "corrupt"),
-    "state-missing": (missing, "missing"),
-    "state-newer-format": (newer_format, "newer_format"),
-    "state-other-bundle": (other_bundle, "bundle"),
+class Damage(NamedTuple):
+    """What is done to the state topic, how the daemon's log names it, and its metric's label."""
+
+    change: Callable[[State, Scene], Changes]
+    text: str
+    label: str
+
+
+DAMAGES = {
+    "state-corrupt": Damage(corrupt, "not as its sha256 says", 'reason="corrupt"'),
+    "state-missing": Damage(missing, "is not there", 'reason="missing"'),
+    "state-newer-format": Damage(newer_format, "is of format 1000", 'reason="newer_format"'),
+    "state-other-bundle": Damage(other_bundle, '"source": "checkpoint"', 'source="checkpoint"'),
 }
 
 
 def damaged(name: str) -> Callable[[Scene, int], Tally]:
     """The fault of that name: stop, damage, start, and look at what the daemon says of it."""
-    change, word = DAMAGES[name]
+    change, text, label = DAMAGES[name]
 
     def damage(scene: Scene, turn: int) -> Tally:
         del turn
@@ -88,9 +94,9 @@ def damaged(name: str) -> Callable[[Scene, int], Tally]:
         fresh = scene.running()
         scene.feed(scene.ticks.series)
         wait_until(lambda: scene.behind() == 0, 120, what="the ticks after it")
-        wrong = [f"no event says {word}"] if not _says(fresh, word) else []
-        if not re.search(rf"^forecaster_\w+\{{.*{word}.*\}} [1-9]", fresh.get("/metrics"), re.MULTILINE):
-            wrong.append(f"no metric counts {word}")
+        said = any(text in json.dumps(event) for event in fresh.events())
+        counted = re.search(rf"^forecaster_\w+{{.*{label}.*}} [1-9]", fresh.get("/metrics"), re.MULTILINE)
+        wrong = [f"nothing {how}" for how, done in (("logged", said), ("counted", counted)) if not done]
         return {"faults": 1, "records_changed": len(changes), "broken": len(wrong), "why": wrong}
 
     return damage
@@ -126,7 +132,3 @@ def _of_format(value: bytes, version: int) -> bytes:
     content = json.loads(value)["checkpoint"]
     body = json.dumps({**content, "format_version": version}, separators=(",", ":")).encode()
     return b'{"sha256":"' + hashlib.sha256(body).hexdigest().encode() + b'","checkpoint":' + body + b"}"
-
-
-def _says(worker: Worker, word: str) -> bool:
-    return any(word in json.dumps(event) for event in worker.events())

@@ -11,6 +11,7 @@ RANDOM = "random"
 OF_BOTH = ("polled", "replaying", "forecast-sent", "letter-sent", "acknowledged", "flushing", "flushed", "offsets")
 LATER = ("restoring", "replaying")  # there must be a checkpoint
 KILL_TICKS = 2_000
+STATIC = 25  # so many kills of a static member, which its successor replaces at once, then so many of another
 REACHED_WITHIN = 40.0
 
 
@@ -26,7 +27,7 @@ def kill(scene: Scene, turn: int) -> Tally:
     label, round_ = points[turn % len(points)], turn // len(points)
     scene.feed(KILL_TICKS)
     draw = random.Random(turn)
-    worker = scene.worker()
+    worker = scene.worker(static=turn // STATIC % 2 == 0)
     if label == RANDOM:
         worker.start()
         time.sleep(draw.uniform(0.0, 8.0))  # the fault itself: it must not wait for anything

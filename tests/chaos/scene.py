@@ -21,6 +21,7 @@ SESSION_SECONDS = 6
 DELIVERY_SECONDS = 5
 TRANSACTION_SECONDS = 4
 
+STATE_TOPIC = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": "60000"}
 CONFIG = """
 delivery = "{delivery}"
 [kafka]
@@ -86,8 +87,15 @@ class Scene:
         create_topics(bootstrap, {self.topics["input"]: count, self.topics["dead"]: 1})
         # The second broker never runs: its copies are missing from the start, which min.insync.replicas = 1 allows.
         create_topics(bootstrap, {self.topics["output"]: count}, replicas=(1, 2) if self.rig.broker.second else None)
-        state = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": "60000"}
-        create_topics(bootstrap, {self.topics["state"]: count}, **state)
+        create_topics(bootstrap, {self.topics["state"]: count}, **STATE_TOPIC)
+
+    def other_topics(self) -> dict[str, str]:
+        """The topics of another daemon over the same input."""
+        topics = {"input": self.topics["input"], **{role: unique(role) for role in ("output", "dead", "state")}}
+        bootstrap, count = self.rig.broker.bootstrap, self.ticks.partitions
+        create_topics(bootstrap, {topics["output"]: count, topics["dead"]: 1})
+        create_topics(bootstrap, {topics["state"]: count}, **STATE_TOPIC)
+        return topics
 
     def feed(self, count: int) -> None:
         """Produce the next `count` numbered records."""
@@ -173,10 +181,7 @@ class Scene:
 
     def undisturbed(self) -> Published:
         """What one daemon publishes for the same ticks when nothing happens to it."""
-        group = unique("undisturbed")
-        topics = {**self.topics, **{role: unique(role) for role in ("output", "dead", "state")}}
-        names = {topics["output"]: self.ticks.partitions, topics["dead"]: 1, topics["state"]: self.ticks.partitions}
-        create_topics(self.rig.broker.bootstrap, names)
+        group, topics = unique("undisturbed"), self.other_topics()
         config = self.config(self.rig.broker.bootstrap, 0, group=group, topics=topics)
         worker = Worker(self.rig.zygote, config, topics).start()
         wait_until(lambda: self._drained([worker], group), DRAIN_TIMEOUT, what="the end of the undisturbed run")
