@@ -3,8 +3,9 @@
 python -m benchmarks.throughput [--ticks N] [--rounds N]
 
 Echo and daemon are one process each, run in turn on the same backlog of ticks with the same client,
-batch settings, keys and output bytes. The rate is read off the output topic: records behind the first
-batch, over the time from its last record to the very last. The last line printed is one JSON object.
+batch settings, keys and output bytes; the daemon with either delivery, checkpoints included. The rate is read off
+the output topic: records behind the first batch, over the time from its last record to the very last. The last line
+printed is one JSON object.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from forecaster.network import Network  # noqa: E402
 
 SERIES, HORIZON, CONTEXT, UNITS = 10_000, 16, 64, 64
 PARTITIONS = 4
+DELIVERIES = ("at_least_once", "exactly_once")
 
 
 def make_bundle(folder: Path) -> None:
@@ -50,13 +52,16 @@ def make_bundle(folder: Path) -> None:
     save_bundle(folder, manifest, Network(shape, seed=0))
 
 
-def write_config(path: Path, bootstrap: str, bundle: Path, ticks: str) -> dict[str, str]:
+def write_config(path: Path, bootstrap: str, bundle: Path, ticks: str, delivery: str) -> dict[str, str]:
     names = {"output": unique("forecasts"), "dead_letter": unique("dlq")}
     port = free_port()
     path.write_text(
+        f'delivery = "{delivery}"\n[state]\ncheckpoint_interval = "10s"\n'
         f'[stream]\nstep = "1s"\n[model]\nbundle = "{bundle}"\n'
         f'[kafka]\nbootstrap_servers = "{bootstrap}"\ngroup_id = "{unique("group")}"\nsession_timeout = "6s"\n'
-        f'[topics]\ninput = "{ticks}"\noutput = "{names["output"]}"\ndead_letter = "{names["dead_letter"]}"\n'
+        f'transaction_timeout = "5s"\n'
+        f'[topics]\nstate = "{unique("state")}"\ninput = "{ticks}"\noutput = "{names["output"]}"\n'
+        f'dead_letter = "{names["dead_letter"]}"\n'
         f'[metrics]\nhost = "127.0.0.1"\nport = {port}\n'
     )
     create_topics(bootstrap, {names["output"]: PARTITIONS, names["dead_letter"]: 1})
@@ -105,19 +110,23 @@ def main() -> None:
         finally:
             broker.close()
     print(f"{'':28}{'median':>12}{'all':>40}")
-    for label in ("echo", "forecaster"):
+    for label in ("echo", *DELIVERIES):
         rates = figures[label]
         every = ", ".join(f"{rate:,.0f}" for rate in rates)
         print(f"{label + ', records a second':28}{statistics.median(rates):12,.0f}{every:>40}")
-    ratio = statistics.median(figures["forecaster"]) / statistics.median(figures["echo"])
+    ratio = statistics.median(figures["at_least_once"]) / statistics.median(figures["echo"])
+    cost = statistics.median(figures["exactly_once"]) / statistics.median(figures["at_least_once"])
     setting = f"{SERIES} series, horizon {HORIZON}, 3 quantiles, {figures['bytes']:.0f} bytes each"
-    print(f"forecaster / echo: {ratio:.2f}   ({setting})")
+    print(f"forecaster, at least once / echo: {ratio:.2f}   ({setting})")
+    print(f"exactly once / at least once: {cost:.2f}")
     summary = {
-        "benchmark": "throughput", "client": "kafka-python", "delivery": "at_least_once", "emit": "every",
+        "benchmark": "throughput", "client": "kafka-python", "emit": "every",
         "ticks": options.ticks, "series": SERIES, "horizon": HORIZON, "forecast_bytes": round(figures["bytes"]),
         "echo_per_s": round(statistics.median(figures["echo"])),
-        "forecasts_per_s": round(statistics.median(figures["forecaster"])),
-        "ratio": round(ratio, 3), "cores": os.cpu_count(), "python": platform.python_version(),
+        "at_least_once_per_s": round(statistics.median(figures["at_least_once"])),
+        "exactly_once_per_s": round(statistics.median(figures["exactly_once"])),
+        "ratio": round(ratio, 3), "exactly_once_ratio": round(cost, 3),
+        "cores": os.cpu_count(), "python": platform.python_version(),
     }  # fmt: skip
     print(json.dumps(summary))
 
@@ -138,19 +147,20 @@ def measure(bootstrap: str, folder: Path, ticks: int, rounds: int) -> dict:
             for n in range(ticks)
         ),
     )
-    figures: dict = {"echo": [], "forecaster": []}
+    figures: dict = {"echo": [], **{delivery: [] for delivery in DELIVERIES}}
     dump = folder / "forecasts.tsv"
     for turn in range(rounds):
-        config = folder / f"daemon-{turn}.toml"
-        names = write_config(config, bootstrap, folder / "bundle", source)
-        run_daemon(config, names["port"], ticks)
-        figures["forecaster"].append(rate(bootstrap, names["output"]))
+        for delivery in DELIVERIES:
+            config = folder / f"{delivery}-{turn}.toml"
+            names = write_config(config, bootstrap, folder / "bundle", source, delivery)
+            run_daemon(config, names["port"], ticks)
+            figures[delivery].append(rate(bootstrap, names["output"]))
         if not turn:
             forecasts = read_topic(bootstrap, names["output"], timeout=120)
             figures["bytes"] = float(np.mean([len(record.value) for record in forecasts]))
             dump.write_bytes(b"\n".join(record.key + b"\t" + record.value for record in forecasts))
         config = folder / f"echo-{turn}.toml"
-        names = write_config(config, bootstrap, folder / "bundle", source)
+        names = write_config(config, bootstrap, folder / "bundle", source, "at_least_once")
         echo = [sys.executable, "-m", "benchmarks.echo", str(config), str(dump), str(ticks)]
         subprocess.run(echo, check=True, cwd=ROOT, stderr=subprocess.DEVNULL, timeout=300)
         figures["echo"].append(rate(bootstrap, names["output"]))

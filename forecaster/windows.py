@@ -89,14 +89,14 @@ class Windows:
 
     def grow(self, more: int = 0) -> None:
         """Make room for every slot that is assigned, and for `more`."""
-        need = len(self.slots.names) + more
+        need = max(len(self.slots.names), len(self.slots) + more)
         if need <= self.capacity:
             return
         capacity = max(need, self.capacity * 3 // 2, CHUNK)
-        more = capacity - self.capacity
-        self.values = np.concatenate([self.values, np.full((more, self.context_length), np.nan)])
-        self.rounds = np.append(self.rounds, np.zeros(more, np.int64))
-        self.changed = np.append(self.changed, np.zeros(more, bool))
+        rows = capacity - self.capacity
+        self.values = np.concatenate([self.values, np.full((rows, self.context_length), np.nan)])
+        self.rounds = np.append(self.rounds, np.zeros(rows, np.int64))
+        self.changed = np.append(self.changed, np.zeros(rows, bool))
         self.event_time.grow(capacity)
 
     def _fill(self, seen: Observations) -> Block:

@@ -17,14 +17,14 @@ class StateRecord(NamedTuple):
 class InUse(NamedTuple):
     """What the state topic holds of a partition: the generations that the next checkpoint must leave alone.
 
-    `records` counts the records under the keys of each generation, such as `f0`.
+    `records` are the parts of all generations that have a value, such as `f0/3`.
     """
 
     sequence: int = 0
     manifest: int = 1
     full: int = 1
     delta: int = 1
-    records: dict[str, int] = {}  # noqa: RUF012  # never changed
+    records: frozenset[str] = frozenset()
 
 
 def prefix(group: str, partition: int) -> bytes:

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -100,10 +99,7 @@ class Reader:
 
     def _in_use(self, manifests: list[CheckpointManifest], kept: CheckpointManifest | None) -> InUse:
         """What not to write over: `kept`, else the newest that can be read, which an older release may yet use."""
-        records: Counter[str] = Counter()
-        for part in self._records:
-            generation, _, number = part.partition("/")
-            records[generation] = max(records[generation], int(number or 0) + 1)
+        records = frozenset(self._records)
         kept = kept or next(iter(manifests), None)
         if kept is None:
             return InUse(records=records)

@@ -148,23 +148,25 @@ class _Writing:
         before, base = self._before, self._base
         number = _other(before.delta if base else before.full)
         generation = f"{'d' if base else 'f'}{number}"
-        chunks, count = [], 0
+        chunks: list[Chunk] = []
+        written: list[str] = []
         for chunk in encode(self._snapshot.part):
             pieces = list(records(chunk))
             chunks.append(Chunk(records=len(pieces), sha256=hashlib.sha256(chunk).hexdigest()))
             for piece in pieces:
-                yield self._record(f"{generation}/{count}", piece)
-                count += 1
-        for n in range(count, before.records.get(generation, 0)):
-            yield self._record(f"{generation}/{n}", None)
-        written = before.records | {generation: count}
-        manifest = self._finish(Generation(number=number, chunks=tuple(chunks)), written)
+                written.append(f"{generation}/{len(written)}")
+                yield self._record(written[-1], piece)
+        of_generation = {part for part in before.records if part.startswith(f"{generation}/")}
+        for part in sorted(of_generation.difference(written)):
+            yield self._record(part, None)
+        records_now = (before.records - of_generation).union(written)
+        manifest = self._finish(Generation(number=number, chunks=tuple(chunks)), records_now)
         yield self._record(f"m{manifest.number}", seal(manifest))
 
     def _record(self, part: str, value: bytes | None) -> StateRecord:
         return StateRecord(self._snapshot.partition, self._prefix + part.encode(), value)
 
-    def _finish(self, written: Generation, records: dict[str, int]) -> CheckpointManifest:
+    def _finish(self, written: Generation, parts: frozenset[str]) -> CheckpointManifest:
         """The manifest of what has been `written`; what is known once it is delivered is set with it."""
         before, snapshot, identity = self._before, self._snapshot, self._identity
         full = self._base.generation if self._base else written
@@ -187,7 +189,7 @@ class _Writing:
         )
         self.full = self._base or _Full(written, snapshot.series, self._taken)
         delta_number = delta.number if delta else before.delta
-        self.in_use = InUse(self._sealed.sequence, self._sealed.number, full.number, delta_number, records)
+        self.in_use = InUse(self._sealed.sequence, self._sealed.number, full.number, delta_number, parts)
         return self._sealed
 
 
