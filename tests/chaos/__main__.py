@@ -28,6 +28,8 @@ from a process that has imported TensorFlow (`zygote`), which takes a second eac
 | state-… | records of the state topic altered, deleted, from another bundle, of a newer format |
 | offsets-back | an operator sets the group back by 10,000 records |
 | sigterm | SIGTERM under load, every other time without a broker |
+| disk-full, no-space, clock-back | the broker's disk and the daemon's are full; the daemon's clock jumps back an hour |
+| hostile, keys | 10,000,000 records that nobody should send; 10,000,000 series, more than are kept |
 """
 
 import argparse

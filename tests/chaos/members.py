@@ -11,6 +11,7 @@ from chaos.scene import SESSION_SECONDS, Scene
 from chaos.worker import Worker
 
 LOAD = 1_000
+SETTLED_SECONDS = 4.0  # several heartbeats, which is how members hear of a rebalance
 
 
 def scale(workers: int) -> object:
@@ -22,6 +23,7 @@ def scale(workers: int) -> object:
         others = [scene.worker(index).start() for index in range(1, workers)]
         scene.feed(LOAD)
         scene.wait_ready(*others)
+        wait_until(lambda: all(worker.events("partition_restored") for worker in others), 60, what="a part for each")
         scene.feed(LOAD)
         wait_until(lambda: scene.behind() < LOAD, 60, what="progress with all workers")
         for number, worker in enumerate(others):
@@ -38,11 +40,11 @@ def scale(workers: int) -> object:
 def rolling_restart(scene: Scene, turn: int) -> Tally:
     """Restart each of three static members in turn; the group must not notice."""
     del turn
-    workers = [scene.worker(index, static=True).start() for index in range(3)] if not scene.alive() else scene.alive()
+    workers = scene.alive() or [scene.worker(index, static=True).start() for index in range(3)]
     scene.feed(LOAD)
     scene.wait_ready(*workers)
     wait_until(lambda: scene.behind() == 0, 60, what="progress")
-    generation = group_generation(scene)
+    generation = _settled_generation(scene)
     for index, worker in enumerate(workers):
         scene.feed(LOAD)
         if worker.terminate() != 0:
@@ -52,6 +54,16 @@ def rolling_restart(scene: Scene, turn: int) -> Tally:
     moved = group_generation(scene) - generation
     why = [f"{moved} new generations"] if moved else []
     return {"faults": 1, "generations": moved, "broken": len(why), "why": why}
+
+
+def _settled_generation(scene: Scene) -> int:
+    """The generation once it has stayed the same for a while: partitions move to new members in two steps."""
+    seen, since = group_generation(scene), time.monotonic()
+    while time.monotonic() - since < SETTLED_SECONDS:
+        newest = group_generation(scene)
+        if newest != seen:
+            seen, since = newest, time.monotonic()
+    return seen
 
 
 def group_generation(scene: Scene) -> int:

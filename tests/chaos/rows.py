@@ -8,12 +8,14 @@ from functools import partial
 from chaos.brokers import broker_kill, broker_stop
 from chaos.checkpoints import DAMAGES, damaged
 from chaos.delivery import cut_commit, half_open, latency, undeliverable
+from chaos.disks import clock_back, disk_full, no_space
 from chaos.kills import kill, kill_points
 from chaos.ledger import Tally, add, guarded
 from chaos.members import rolling_restart, scale, twin, zombie
 from chaos.operators import offsets_back, sigterm
 from chaos.scene import Rig, Scene
 from chaos.ticks import Ticks
+from chaos.volume import hostile, keys
 
 Fault = Callable[[Scene, int], Tally]
 
@@ -25,6 +27,7 @@ class Row:
     fault: Fault
     full: int
     stretch: int
+    judged: bool = True  # False: the fault is done to a stream of its own and judges that itself
 
     def run(self, rig: Rig, done: int, upto: int) -> Tally:
         """One stretch, from fault `done` to at most `upto`, on a stream of its own."""
@@ -34,7 +37,8 @@ class Row:
         with Scene(rig, Ticks(shuffled=late)) as scene:
             for turn in range(done, min(upto, done + self.stretch)):
                 add(tally, self.fault(scene, turn))
-            add(tally, scene.verdict())
+            if self.judged and tally["faults"]:
+                add(tally, scene.verdict())
         return {**tally, "seconds": round(time.monotonic() - started, 1)}
 
 
@@ -54,6 +58,11 @@ ROWS: dict[str, Row] = {
     **{name: Row(damaged(name), 2, 1) for name in DAMAGES},
     "offsets-back": Row(offsets_back, 1, 1),
     "sigterm": Row(sigterm, 50, 10),
+    "disk-full": Row(disk_full, 1, 1, judged=False),
+    "no-space": Row(no_space, 1, 1),
+    "clock-back": Row(clock_back, 1, 1, judged=False),
+    "hostile": Row(hostile, 1, 1, judged=False),
+    "keys": Row(keys, 1, 1, judged=False),
 }
 NEEDS_TRANSACTIONS = {"cut-commit", "twin", *DAMAGES}  # they make no sense with at_least_once
 

@@ -115,14 +115,14 @@ class Scene:
 
     def config(
         self, bootstrap: str, index: int, *, static: bool = False, bundle: Path | None = None,
-        topics: dict[str, str] | None = None, group: str | None = None, checkpoint: str = "2s",
+        topics: dict[str, str] | None = None, group: str | None = None, checkpoint: str = "2s", state: str = "",
     ) -> Path:  # fmt: skip
         """A configuration file for one worker of the group."""
         kafka = state_section = ""
         if self.rig.exactly_once:
             kafka = f'transaction_timeout = "{TRANSACTION_SECONDS}s"\nworker_index = {index}\n'
             kafka += 'group_instance_id = "chaos"\n' if static else ""
-            state_section = f'[state]\ncheckpoint_interval = "{checkpoint}"'
+            state_section = f'[state]\ncheckpoint_interval = "{checkpoint}"\n{state}'
         path = self.rig.folder / f"{unique(self.group)}.toml"
         path.write_text(
             CONFIG.format(

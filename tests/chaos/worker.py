@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,10 +22,11 @@ ROOT = Path(__file__).parents[2]
 class Zygote:
     """Starts workers; used from any thread."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, **environment_: str) -> None:
         self._lock = threading.Lock()
         flags = f"--tf_xla_persistent_cache_directory={cache}"
         environment = {**os.environ, "TF_XLA_FLAGS": flags, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+        environment |= environment_
         environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "chaos.zygote"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -56,7 +58,7 @@ class Process:
     """A process of the zygote."""
 
     def __init__(self, zygote: Zygote, pid: int, log: Path) -> None:
-        self.pid, self._zygote, self._log = pid, zygote, log
+        self.pid, self._zygote, self.log_path = pid, zygote, log
         self._code: int | None = None
 
     @property
@@ -72,7 +74,7 @@ class Process:
         return self._code
 
     def log(self) -> str:
-        return self._log.read_text("utf-8", "replace")
+        return self.log_path.read_text("utf-8", "replace")
 
 
 class Worker(Process):
@@ -154,6 +156,11 @@ class Worker(Process):
         started = time.monotonic()
         wait_until(lambda: len(self.events(name)) > since, timeout, what=f"the event {name}")
         return time.monotonic() - started
+
+    def metric(self, name: str) -> float:
+        """The sum of all samples of `name`."""
+        found = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", self.get("/metrics"), re.MULTILINE)
+        return sum(map(float, found))
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
         """The events of its log, all or those of one `name`."""
