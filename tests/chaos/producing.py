@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kafka import KafkaProducer
+from kafka import KafkaProducer, Serializer
 
 from chaos.ticks import BASE_MS
 
@@ -20,6 +20,15 @@ class Made(NamedTuple):
     value: bytes | None
     ticks: int
     letters: int
+
+
+NULL = object()  # kafka-python refuses a value of None beside a key of None, yet such records exist
+
+
+class _Nulls(Serializer):
+    def serialize(self, topic: str, headers: object, data: object) -> object:
+        del topic, headers
+        return None if data is NULL else data
 
 
 def hostile(count: int) -> Iterator[Made]:
@@ -37,13 +46,15 @@ def keys(count: int) -> Iterator[Made]:
 
 def main() -> None:
     kind, count, bootstrap, topic = sys.argv[1:]
-    producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=20, batch_size=2**18, max_request_size=2**26)
+    sizes = {"linger_ms": 20, "batch_size": 2**18, "max_request_size": 2**26}
+    producer = KafkaProducer(bootstrap_servers=bootstrap, value_serializer=_Nulls(), **sizes)
     partitions = sorted(producer.partitions_for(topic))
     ticks = letters = 0
     futures = []
     for number, made in enumerate({"hostile": hostile, "keys": keys}[kind](int(count))):
         part = partitions[number % len(partitions)] if kind == "hostile" else None
-        futures.append(producer.send(topic, made.value, made.key, partition=part))
+        value = NULL if made.value is None else made.value
+        futures.append(producer.send(topic, value, made.key, partition=part))
         ticks, letters = ticks + made.ticks, letters + made.letters
         if len(futures) >= FLUSH_EVERY:
             _check(producer, futures)

@@ -79,17 +79,17 @@ def _through(scene: Scene, kind: str, count: int) -> tuple[dict[str, int], Worke
     scene.wait_ready(worker)
     command = [sys.executable, "-m", "chaos.producing", kind, str(count), bootstrap, scene.topics["input"]]
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": "/usr/bin:/bin"}
-    told_by = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-    most, deadline = 0.0, time.monotonic() + WITHIN
-    while told_by.poll() is None or scene.behind() > 0:
-        if told_by.poll() is not None:
-            scene.produced = count
+    producing = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    most, deadline, told = 0.0, time.monotonic() + WITHIN, None
+    while told is None or scene.behind() > 0:
         most = max(most, worker.resident_mb())
         if worker.code is not None or time.monotonic() > deadline:
-            raise AssertionError(f"the worker ended with {worker.code}: {worker.log()[-2000:]}")
+            raise AssertionError(f"after {WITHIN} s, or ended with {worker.code}: {worker.log()[-2000:]}")
+        if told is None and producing.poll() is not None:
+            told = dict(zip(("records", "ticks", "letters"), map(int, producing.stdout.read().split()), strict=True))
+            scene.produced = told["records"]
         time.sleep(0.5)  # the step of the sampling
-    numbers = told_by.stdout.read().split()
-    return dict(zip(("records", "ticks", "letters"), map(int, numbers), strict=True)), worker, most
+    return told, worker, most
 
 
 def _tally(records: int, most: float, wrong: list[str]) -> Tally:
