@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 ARGS ?=
 
-.PHONY: demo test chaos chaos-short lint bench bench-training bench-accuracy bench-accuracy-quick bench-streams lock clean help
+.PHONY: demo test chaos chaos-short lint bench bench-recovery bench-training bench-accuracy bench-accuracy-quick bench-streams lock clean help
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -28,6 +28,10 @@ lint: $(VENV)/.project ## ruff and mypy
 
 bench: $(VENV)/.project ## throughput and latency on this machine
 	$(BIN)/python -m benchmarks.throughput $(ARGS)
+
+bench-recovery: $(VENV)/.project ## what checkpoints of 100,000 series take, and the time from a start to the first forecast (10 min)
+	$(BIN)/python -m benchmarks.checkpoint
+	$(BIN)/python -m benchmarks.recovery $(ARGS)
 
 bench-training: $(VENV)/.project ## training throughput beside PyTorch's GRU (an interpreter that has it: ARGS="--torch-python PATH")
 	$(BIN)/python -m benchmarks.training $(ARGS)

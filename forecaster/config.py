@@ -121,6 +121,7 @@ class TopicSettings(Section):
     output: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")] = "forecasts"
     dead_letter: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")] = "forecasts.dlq"
     state: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")] = "forecasts.state"
+    dead_letters_per_minute: Annotated[int | None, Field(ge=0)] = None
     create: bool = True
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
     replication_factor: Annotated[int, Field(ge=-1, le=10)] = -1
@@ -131,12 +132,6 @@ class TopicSettings(Section):
         if len(set(names)) != len(names):
             raise ValueError("input, output, dead_letter and state must be four different topics")
         return self
-
-
-class StateSettings(Section):
-    """What is kept for each series, and how often it is written to the state topic ("0s": never)."""
-
-    checkpoint_interval: Duration = 60_000
 
 
 class InputSettings(Section):
@@ -188,6 +183,15 @@ class StreamSettings(Section):
         if self.max_gap is not None:
             return self.max_gap
         return None if self.step is None else context_length * self.step
+
+
+class StateSettings(Section):
+    """What is kept of the series, for how long, and how often it is written to the state topic ("0s": never)."""
+
+    checkpoint_interval: Duration = 60_000
+    max_series: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
+    idle_ttl: PositiveDuration | None = None
+    series_in_two_partitions: Literal["warn", "refuse"] = "warn"
 
 
 class ModelSettings(Section):
@@ -256,9 +260,9 @@ class Settings(BaseSettings):
     emit: Literal["every", "latest"] = "every"
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
-    state: StateSettings = StateSettings()
     input: InputSettings = InputSettings()
     stream: StreamSettings = StreamSettings()
+    state: StateSettings = StateSettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -269,6 +273,11 @@ class Settings(BaseSettings):
             raise ValueError('model.seasons needs a stream.step with a duration, not "tick"')
         if self.model.network == "segment" and any(len(units) > 1 for units in self.training.sizes):
             raise ValueError('training.sizes: model.network = "segment" has one GRU layer')
+        held_ms = self.stream.allowed_lateness + (self.stream.step or 0)
+        if self.state.idle_ttl is not None and self.state.idle_ttl <= held_ms:
+            raise ValueError(
+                f"state.idle_ttl: must be longer than stream.allowed_lateness and one step, {format_duration(held_ms)}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -15,9 +15,10 @@ from forecaster.checkpointing import Checkpoints
 from forecaster.config import Settings
 from forecaster.errors import BrokerUnavailableError, RetryableError
 from forecaster.kafka.client import Client
-from forecaster.logs import event
+from forecaster.logs import RareWarning, event
 from forecaster.manifest import Manifest, configured_bundle, read_bundle
 from forecaster.metrics import Metrics
+from forecaster.poison import PoisonLimit
 from forecaster.records import RecordBatch
 from forecaster.web.endpoints import Endpoints, Probe
 
@@ -44,11 +45,15 @@ class Daemon:
         self.turned = clock()
         self.forecasts = 0
         self._lag_shown = 0.0
+        self._poison = PoisonLimit(pipeline.settings.topics.dead_letters_per_minute, clock)
+        self._evicted = RareWarning("series_evicted", clock)
+        self._elsewhere = RareWarning("series_in_two_partitions", clock)
 
     def loop(self) -> None:
         """Turn until `stopping` is set. A broker failure never ends it: state is dropped and restored.
 
-        Raises `BrokerUnavailableError` when the batch in hand could not be published while stopping.
+        Raises `BrokerUnavailableError` when the batch in hand could not be published while stopping, and
+        `PoisonError` when it has too many dead letters to be published at all.
         """
         backoff = 0.0
         while not self.stopping.is_set():
@@ -91,6 +96,7 @@ class Daemon:
 
     def _batch(self, records: RecordBatch) -> None:
         output = self.pipeline.process(records)
+        self._poison.check(records, output)
         state = self.checkpoints.next()
         acknowledged = 0.0
         if state or not records.silent.all():
@@ -113,6 +119,8 @@ class Daemon:
             metrics.ticks.labels(outcome).inc(count)
         for reason, count in output.dead_letters.items():
             metrics.dead_letters.labels(reason).inc(count)
+        self._poison.add(output)
+        self._count_guards(output)
         metrics.forecasts.inc(len(output.forecasts))
         self.forecasts += len(output.forecasts)
         waited = acknowledged - output.forecasts.trigger_ms / 1000
@@ -125,6 +133,14 @@ class Daemon:
         metrics.series_restarts.labels("gap").inc(windows.gap_restarts)
         metrics.series_restarts.labels("late").inc(windows.event_time.late_restarts)
         windows.filled = windows.closed_bars = windows.gap_restarts = windows.event_time.late_restarts = 0
+
+    def _count_guards(self, output: "Output") -> None:
+        for reason, count in output.evicted.items():
+            self.metrics.evicted.labels(reason).inc(count)
+        self.metrics.two_partitions.inc(len(output.elsewhere))
+        self._evicted.add(output.evicted["limit"], setting="state.max_series")
+        for found in output.elsewhere[:1]:
+            self._elsewhere.add(len(output.elsewhere), **found._asdict())
 
     def _reset(self) -> None:
         try:

@@ -11,6 +11,7 @@ import numpy as np
 
 from forecaster.network import Network
 from forecaster.records import Bool, Float, Int
+from forecaster.series import with_room
 from forecaster.tile import Stage, Tile
 
 SERIES_LADDER = (2, 16, 128, 1024)
@@ -56,7 +57,7 @@ class Engine:
 
     def grow(self, capacity: int) -> None:
         """Make room for slots below `capacity`."""
-        self.hidden = [np.concatenate([h, np.zeros((capacity - len(h), h.shape[1]), np.float32)]) for h in self.hidden]
+        self.hidden = [with_room(hidden, capacity) for hidden in self.hidden]
 
     def forget(self, slots: Int) -> None:
         """Return `slots` to the state before the first observation."""

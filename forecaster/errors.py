@@ -30,6 +30,10 @@ class FencedError(ForecasterError):
     """Another daemon has taken this one's identity over: it works on, this one must end."""
 
 
+class PoisonError(ForecasterError):
+    """More dead letters within a minute than `topics.dead_letters_per_minute`."""
+
+
 class StoppedError(ForecasterError):
     """A signal ended a command that cannot end by itself at once; the exit code is the shell's for that signal."""
 

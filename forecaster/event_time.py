@@ -5,15 +5,18 @@ The item *closes* at the first record whose event time makes it complete:
 
 * the series' own event time less `allowed_lateness` has reached it, or
 * the partition's event time less `allowed_lateness` moves past it while it is open. An item that
-  opens behind the partition's event time waits for its own series: a slow sensor loses nothing.
+  opens behind the partition's event time waits for its own series: a slow sensor loses nothing, or
+* the series *ends*: the partition's event time has moved on by more than `idle_ttl` since its last
+  tick. Its next tick starts it anew, whether or not its state has been thrown away by then.
 
-Both are properties of the record order alone, so poll boundaries never change what comes out.
+All are properties of the record order alone, so poll boundaries never change what comes out.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.bars import bar_value, join_bars
 from forecaster.records import Bool, Float, Int
 from forecaster.recurrences import first_at_least, running_max
 
@@ -68,23 +71,31 @@ class Observations:
 
 
 class EventTime:
-    """Newest index, watermark and open items of every slot, and the event time of each partition."""
+    """Newest index, watermark and open items of every slot, and the event time of each partition.
 
-    def __init__(self, grid: Grid, allowed_lateness_ms: int, late_restart: int) -> None:
+    `touched_ms` is the event time of the partition at the series' last tick, so that a series that
+    runs behind its partition is not idle.
+    """
+
+    def __init__(self, grid: Grid, allowed_lateness_ms: int, late_restart: int, idle_ttl_ms: int | None = None) -> None:
         self.grid = grid
         self.allowed_lateness_ms = allowed_lateness_ms
         self.late_restart = late_restart
+        self.idle_ttl_ms = idle_ttl_ms
         self.partition = np.zeros(0, np.int64)
         self.newest = np.zeros(0, np.int64)
         self.watermark = np.zeros(0, np.int64)
         self.late_run = np.zeros(0, np.int64)
+        self.touched_ms = np.zeros(0, np.int64)
         self.partition_watermark = np.zeros(0, np.int64)
         self.held = np.zeros(0, ITEM)
         self.late_restarts = 0
+        self.idle_restarts = 0
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What each slot has by name; the items it holds open are in `held`."""
-        return {"newest": self.newest, "watermark": self.watermark, "late_run": self.late_run}
+        names = "newest", "watermark", "late_run", "touched_ms"
+        return {name: getattr(self, name) for name in names}
 
     def held_of(self, slots: Int) -> np.ndarray:
         """A copy of the items that `slots` hold open; their `slot` is the row in `slots`."""
@@ -112,12 +123,17 @@ class EventTime:
         self.newest = np.append(self.newest, np.full(more, NEVER))
         self.watermark = np.append(self.watermark, np.full(more, NEVER))
         self.late_run = np.append(self.late_run, np.zeros(more, np.int64))
+        self.touched_ms = np.append(self.touched_ms, np.full(more, NEVER))
 
     def forget(self, slots: Int) -> None:
         """Return `slots` to the state of a series never seen."""
-        self.newest[slots] = self.watermark[slots] = NEVER
+        self.newest[slots] = self.watermark[slots] = self.touched_ms[slots] = NEVER
         self.late_run[slots] = 0
         self.held = self.held[~np.isin(self.held["slot"], slots)]
+
+    def idle_ms(self, slots: Int) -> Int:
+        """How far the event time of their partition has moved since the last tick of each of `slots`."""
+        return self.partition_watermark[self.partition[slots]] - self.touched_ms[slots]
 
     def forget_partition(self, partition: int) -> None:
         """Return the event time of `partition` to the state before its first record."""
@@ -144,21 +160,22 @@ class EventTime:
 
         Returns the ticks from the restarts on, for another pass, and the observations closed.
         """
-        touched = np.isin(self.held["slot"], batch.slot[order])
+        slot = batch.slot[order]
+        idle = self._touch(batch, order)
+        touched = np.isin(self.held["slot"], slot)
         if first:
             touched |= batch.passed(self.held)
         held = self.held[touched]
         items = np.concatenate([held, batch.items(order)])
         close = batch.close_positions(items, order)
         late, duplicate = self._judge(batch, order, items, close)
-        late_run = self._late_run(batch.slot[order], late)
-        cut, restarts = self._restarts(batch.slot[order], late_run)
+        late_run = self._late_run(slot, late)
+        restarts, row = _first_hits(slot, idle | (late_run >= self.late_restart))
+        cut = _look_up(slot, restarts, row, len(order))
         now = np.arange(len(order)) < cut
         outcome[order[now & late]] = LATE
         outcome[order[now & duplicate]] = DUPLICATE
-        for slot, row in zip(restarts, cut[np.searchsorted(batch.slot[order], restarts)], strict=True):
-            of_slot = items["slot"] == slot
-            close[of_slot] = np.minimum(close[of_slot], order[row])
+        close = np.minimum(close, _look_up(items["slot"], restarts, order[row], OPEN))
 
         keep = np.concatenate([np.ones(len(held), bool), now & ~late & ~duplicate])
         self.held = self.held[~touched]
@@ -167,9 +184,32 @@ class EventTime:
         np.maximum.at(self.watermark, batch.slot[taken], batch.time_ms[taken])
         self.late_run[batch.slot[taken]] = late_run[now]  # of equal slots the last one stays
         if len(restarts):
-            self.late_restarts += len(restarts)
+            ended = int(idle[row].sum())
+            self.idle_restarts += ended
+            self.late_restarts += len(restarts) - ended
             self.forget(restarts)
         return order[~now], observations
+
+    def _touch(self, batch: "_Batch", order: Int) -> Bool:
+        """Note the event time at the last tick of each series before it has been idle too long, if ever.
+
+        Returns which of the ticks at `order` come that late.
+        """
+        slot, now_ms = batch.slot[order], batch.event_time[order]
+        before_ms = np.where(slot == np.roll(slot, 1), np.roll(now_ms, 1), self.touched_ms[slot])
+        before_ms[:1] = self.touched_ms[slot[:1]]
+        idle = self.ended(before_ms, now_ms)
+        ended, row = _first_hits(slot, idle)
+        taken = np.arange(len(order)) < _look_up(slot, ended, row, len(order))
+        self.touched_ms[slot[taken]] = now_ms[taken]  # of equal slots the last one stays
+        return idle
+
+    def ended(self, touched_ms: Int, now_ms: Int) -> Bool:
+        """Which series, last touched at `touched_ms`, have been idle too long by `now_ms`; both `[n]`."""
+        if self.idle_ttl_ms is None:
+            return np.zeros(len(touched_ms), bool)
+        ended: Bool = (touched_ms > NEVER) & (now_ms - touched_ms > self.idle_ttl_ms)
+        return ended
 
     def _judge(self, batch: "_Batch", order: Int, items: np.ndarray, close: Int) -> tuple[Bool, Bool]:
         """Which of the ticks at `order` are behind, and which on, the series' newest closed step."""
@@ -189,16 +229,6 @@ class EventTime:
         row = np.arange(len(slot))
         on_time = running_max(np.where(late, -1, row), slot)
         return np.where(on_time >= 0, row - on_time, row - np.searchsorted(slot, slot) + 1 + self.late_run[slot])
-
-    def _restarts(self, slot: Int, late_run: Int) -> tuple[Int, Int]:
-        """For every tick the row from which its series starts anew (else the end), and these series."""
-        hits = np.flatnonzero(late_run >= self.late_restart)
-        restarts, first = np.unique(slot[hits], return_index=True)
-        cut = np.full(len(slot), len(slot))
-        rows = np.searchsorted(slot, restarts), np.searchsorted(slot, restarts, "right")
-        for low, high, row in zip(*rows, hits[first], strict=True):
-            cut[low:high] = row
-        return cut, restarts
 
     def _close(self, items: np.ndarray, close: Int, outcome: Int) -> Observations:
         """Take the completed items out and hold the others back."""
@@ -241,8 +271,8 @@ class _Batch:
         partitions = max(len(state.partition_watermark), int(partition.max(initial=-1)) + 1)
         more = partitions - len(state.partition_watermark)
         self._before = np.append(state.partition_watermark, np.full(more, NEVER))
-        self._event_time = running_max(np.maximum(time_ms, self._before[partition]), partition)
-        self._complete = self._grid_complete(self._event_time)
+        self.event_time = running_max(np.maximum(time_ms, self._before[partition]), partition)
+        self._complete = self._grid_complete(self.event_time)
         # the rows of each partition; empty for one that has no record in this batch
         self._low, self._high = np.zeros(partitions, np.int64), np.zeros(partitions, np.int64)
         bounds = np.flatnonzero(np.diff(partition, prepend=-1, append=-1))
@@ -254,7 +284,7 @@ class _Batch:
     def partition_watermark(self) -> Int:
         """Event time of every partition after this batch."""
         after, present = self._before.copy(), self._high > self._low
-        after[present] = self._event_time[self._high[present] - 1]
+        after[present] = self.event_time[self._high[present] - 1]
         return after
 
     def items(self, positions: Int) -> np.ndarray:
@@ -271,9 +301,9 @@ class _Batch:
 
     def passed(self, held: np.ndarray) -> Bool:
         """Which held items the partition's event time has passed by the end of this batch."""
-        after = self._grid_complete(self.partition_watermark())
-        passed: Bool = after[self._state.partition[held["slot"]]] >= held["index"]
-        return passed
+        after, slot = self.partition_watermark()[self._state.partition[held["slot"]]], held["slot"]
+        passed: Bool = self._grid_complete(after) >= held["index"]
+        return passed | self._state.ended(self._state.touched_ms[slot], after)
 
     def close_positions(self, items: np.ndarray, order: Int) -> Int:
         """Position of the tick that completes each item, `OPEN` where none of this batch does.
@@ -296,34 +326,26 @@ class _Batch:
         row = first_at_least(self._complete, start, end, items["index"])
         before = np.where(new, self._complete[items["born"]], self._grid_complete(self._before)[partition])
         crossed = (before < items["index"]) & (row < end)
-        return np.where(crossed, np.minimum(close, row), close)
+        close = np.where(crossed, np.minimum(close, row), close)
+        if self._state.idle_ttl_ms is None:
+            return close
+        ends_ms = self._state.touched_ms[items["slot"]] + self._state.idle_ttl_ms
+        row = first_at_least(self.event_time, start, end, ends_ms + 1)
+        return np.where(row < end, np.minimum(close, row), close)
 
 
-def join_bars(items: np.ndarray, first: Int) -> np.ndarray:
-    """Fold runs of `items` that start at rows `first` into one item each; `items` are by slot and index."""
-    joined = items[first].copy()
-    if not len(first):
-        return joined
-    for name, fold in (("count", np.add), ("sum", np.add), ("low", np.minimum), ("high", np.maximum)):
-        joined[name] = fold.reduceat(items[name], first)
-    run = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(items))))
-    opening = np.lexsort((items["born"], items["first_ms"], run))[first]
-    closing = np.lexsort((items["born"], items["last_ms"], run))[np.append(first[1:], len(items)) - 1]
-    joined["first"], joined["first_ms"] = items["first"][opening], items["first_ms"][opening]
-    joined["last"], joined["last_ms"] = items["last"][closing], items["last_ms"][closing]
-    return joined
+def _first_hits(slot: Int, hit: Bool) -> tuple[Int, Int]:
+    """The slots, ascending, that have a row where `hit` is set, and the first such row of each; `slot` ascends."""
+    rows = np.flatnonzero(hit)
+    slots, first = np.unique(slot[rows], return_index=True)
+    return slots, rows[first]
 
 
-def bar_value(items: np.ndarray, bar: str | None) -> Float:
-    """The observation that each item makes; NaN where no tick of it had a value."""
-    column = {None: "last", "min": "low", "max": "high"}.get(bar, bar)
-    if column == "mean":
-        value = items["sum"] / np.maximum(items["count"], 1)
-    elif column == "ohlc-mean":
-        value = (items["first"] + items["high"] + items["low"] + items["last"]) / 4
-    else:
-        value = items[column].astype(np.float64)
-    return np.where(items["count"] > 0, value, np.nan)
+def _look_up(slot: Int, known: Int, value: Int, otherwise: int | np.int64) -> Int:
+    """For each of `slot` the `value` of its place in `known`, ascending, or `otherwise` where it has none."""
+    place = np.searchsorted(known, slot)
+    found = np.append(known, -1)[place] == slot
+    return np.where(found, np.append(value, otherwise)[place], otherwise)
 
 
 def _merge(parts: list[Observations]) -> Observations:

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from forecaster.profiles import ProfilePath
 from forecaster.records import Bool, Float, Int
 from forecaster.recurrences import exponential_mean, one_round_earlier
+from forecaster.series import with_room
 
 CLIP = 10.0
 LAST = 1.0  # span of the level that is the last known value
@@ -130,8 +131,7 @@ class Features:
     def grow(self, capacity: int) -> None:
         """Make room for slots below `capacity`."""
         for name, array in self.arrays().items():
-            more = np.zeros((capacity - len(array), *array.shape[1:]), array.dtype)
-            setattr(self, name, np.concatenate([array, more]))
+            setattr(self, name, with_room(array, capacity))
 
     def forget(self, slots: Int) -> None:
         """Return `slots` to the state of a series never seen."""

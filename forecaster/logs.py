@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -30,6 +31,24 @@ class JsonFormatter(logging.Formatter):
 def event(name: str, level: int = logging.INFO, **fields: object) -> None:
     """Log event `name` with `fields`."""
     log.log(level, name, extra={"fields": fields})
+
+
+class RareWarning:
+    """The warning `name` at most once every `every_s` seconds of `clock`, with all that was counted since the last."""
+
+    def __init__(self, name: str, clock: Callable[[], float], every_s: float = 60.0) -> None:
+        self._name, self._clock, self._every_s = name, clock, every_s
+        self._count = 0
+        self._told: float | None = None
+
+    def add(self, count: int, **fields: object) -> None:
+        """Count `count` more of it; the warning has the `fields` of the call that gives it."""
+        self._count += count
+        now = self._clock()
+        if not count or (self._told is not None and now - self._told < self._every_s):
+            return
+        event(self._name, logging.WARNING, count=self._count, **fields)
+        self._count, self._told = 0, now
 
 
 def configure_logging() -> None:

@@ -128,6 +128,19 @@ class Metrics:
         )
         for reason in ("gap", "late"):
             self.series_restarts.labels(reason)
+        self.evicted = Counter(
+            "forecaster_series_evicted",
+            "Series forgotten above the limit, or idle for longer than they are kept.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in ("limit", "idle"):
+            self.evicted.labels(reason)
+        self.two_partitions = Counter(
+            "forecaster_series_in_two_partitions",
+            "Series found in a second partition; where they are refused, once for each batch that brings one.",
+            registry=registry,
+        )
         self.held = Gauge(
             "forecaster_held_observations", "Open bars, and observations held back to be put in order.",
             registry=registry,

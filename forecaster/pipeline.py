@@ -4,6 +4,7 @@ decode → admit → features → infer → encode. Reading `process` from top t
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,12 +14,14 @@ from forecaster.checkpoint.manifest import Identity
 from forecaster.checkpoint.state import Checkpoint, Snapshot, copied
 from forecaster.config import Settings
 from forecaster.event_time import ACCEPTED, DUPLICATE, LATE
+from forecaster.eviction import Eviction
 from forecaster.formats.forecast_json import ForecastEncoder, Forecasts
 from forecaster.formats.json_ticks import JsonTickDecoder
 from forecaster.inference import Emitted, Inference
 from forecaster.manifest import Manifest
 from forecaster.networks import AnyNetwork
 from forecaster.records import Bool, Fault, Int, Message, RecordBatch, TickBatch
+from forecaster.series import Elsewhere
 from forecaster.tile import Stage, no_stage
 from forecaster.windows import Block, Windows, refitted
 
@@ -27,7 +30,8 @@ from forecaster.windows import Block, Windows, refitted
 class Output:
     """What one poll batch gave: messages in the order of their records, and the counts.
 
-    Records that are replayed to rebuild state count in `replayed` alone.
+    Records that are replayed to rebuild state count in `replayed` alone. `evicted` are series by
+    reason; `elsewhere` those that turned up in a second partition.
     """
 
     replayed: int
@@ -36,6 +40,8 @@ class Output:
     messages: list[Message] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
+    evicted: Counter[str] = field(default_factory=Counter)
+    elsewhere: list[Elsewhere] = field(default_factory=list)
 
 
 class Pipeline:
@@ -44,7 +50,8 @@ class Pipeline:
     def __init__(self, settings: Settings, manifest: Manifest, network: AnyNetwork, stage: Stage = no_stage) -> None:
         self.settings, self._stage = settings, stage
         self.decoder = JsonTickDecoder(settings.input)
-        self.windows = Windows(settings.stream, manifest.context_length)
+        self.windows = Windows(settings.stream, manifest.context_length, settings.state)
+        self.eviction = Eviction(settings.state, self.windows)
         self.inference = Inference(manifest.features, network, self.windows, stage)
         self.encoder = ForecastEncoder(
             f"{manifest.name}@{manifest.version}",
@@ -64,6 +71,7 @@ class Pipeline:
             ticks = self.decoder.decode(records)
             output = Output(int(records.silent.sum()), {fault.record: fault for fault in ticks.faults})
             ticks = self._refuse(records, ticks, output)
+            ticks = self._keep_apart(records, ticks, output)
         with self._stage("admit"):
             partition = records.partition[ticks.record]
             outcome, block = self.windows.admit(partition, ticks.series, ticks.time_ms, ticks.value)
@@ -72,6 +80,7 @@ class Pipeline:
         with self._stage("encode"):
             output.forecasts = self._forecasts(records, ticks, block, emitted, output)
             output.messages = self.encoder.encode(output.forecasts) + self._dead_letters(records, output)
+        self._evict(records, output)
         return output
 
     def _refuse(self, records: RecordBatch, ticks: TickBatch, output: Output) -> TickBatch:
@@ -81,12 +90,42 @@ class Pipeline:
         refused = future | low
         if not refused.any():
             return ticks
+
+        def why(n: int) -> tuple[str, str]:
+            if not future[n]:
+                return "not_positive", 'not above 0, as transform = "log" needs it'
+            ahead = int(ticks.time_ms[n] - records.timestamp_ms[ticks.record[n]]) // 1000
+            return "future", f"{ahead} s ahead of the record's time, more than stream.max_future"
+
+        return self._reject(records, ticks, refused, why, output)
+
+    def _keep_apart(self, records: RecordBatch, ticks: TickBatch, output: Output) -> TickBatch:
+        """Note the series that another partition has already; `ticks` without them where they are refused."""
+        partition = records.partition[ticks.record]
+        output.elsewhere = self.windows.slots.elsewhere(partition, ticks.series)
+        if not output.elsewhere or self.settings.state.series_in_two_partitions == "warn":
+            return ticks
+        owner = {(found.partition, found.series): found.owner for found in output.elsewhere}
+        place = list(zip(partition.tolist(), ticks.series, strict=True))
+
+        def why(n: int) -> tuple[str, str]:
+            text = f"series {ticks.series[n][:40]!r} came in partition {partition[n]}, and partition {owner[place[n]]}"
+            return "two_partitions", f"{text} has it already: state.series_in_two_partitions refuses it"
+
+        return self._reject(records, ticks, np.array([one in owner for one in place], bool), why, output)
+
+    def _reject(
+        self,
+        records: RecordBatch,
+        ticks: TickBatch,
+        refused: Bool,
+        why: Callable[[int], tuple[str, str]],
+        output: Output,
+    ) -> TickBatch:
+        """`ticks` without the `refused` ones, whose records become faults; `why` gives reason and text of each."""
         for n in np.flatnonzero(refused).tolist():
             row = int(ticks.record[n])
-            reason, text = "not_positive", 'not above 0, as transform = "log" needs it'
-            if future[n]:
-                ahead = int(ticks.time_ms[n] - records.timestamp_ms[row]) // 1000
-                reason, text = "future", f"{ahead} s ahead of the record's time, more than stream.max_future"
+            reason, text = why(n)
             output.faults.setdefault(row, Fault(row, reason, f"tick {ticks.index[n]}: {text}"))
         output.outcomes["rejected"] += int((refused & ~records.silent[ticks.record]).sum())
         return ticks.take(~refused)
@@ -160,6 +199,21 @@ class Pipeline:
             output.dead_letters[fault.reason] += 1
         return messages
 
+    def _evict(self, records: RecordBatch, output: Output) -> None:
+        """Let the series go that are idle too long, and those above the limit."""
+        output.evicted["idle"] += self.windows.event_time.idle_restarts
+        self.windows.event_time.idle_restarts = 0
+        for reason, choose in (("idle", self.eviction.idle), ("limit", self.eviction.surplus)):
+            slots = choose()
+            if not len(slots):
+                continue
+            with self._stage("evict"):
+                held = self.windows.evict(slots)
+                self.inference.forget(slots)
+            output.evicted[reason] += len(slots)
+            if not self.windows.grid.bar and not records.silent.all():  # the ticks of a bar have their outcome
+                output.outcomes["rejected"] += held
+
     def drop(self, partition: int) -> int:
         """Forget every series of `partition` (another member owns it, or it will be restored); how many."""
         slots = self.windows.drop(partition)
@@ -194,6 +248,7 @@ class Pipeline:
         state, loaded, held = self.arrays(), np.zeros(windows.capacity, bool), [windows.event_time.held]
         for part in checkpoint.parts():
             slot = windows.slots.assign(np.full(len(part.names), partition), part.names)
+            windows.grow()
             new = ~loaded[slot]
             values = refitted(part.arrays["values"], part.arrays["rounds"], windows.context_length)
             for name, rows in (part.arrays | {"values": values}).items():

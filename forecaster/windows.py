@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.config import StreamSettings
+from forecaster.config import StateSettings, StreamSettings
 from forecaster.event_time import NEVER, EventTime, Grid, Observations
 from forecaster.records import Bool, Float, Int
-from forecaster.series import Slots
+from forecaster.series import Slots, with_room
 
 CHUNK = 1024
+BATCH_ROOM = 8 * CHUNK  # above the limit of series, for the new ones of a batch: they come before the old ones leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +50,24 @@ class Block:
 
 
 class Windows:
-    """Event time, slots and the last `context_length` observations of every series."""
+    """Event time, slots and the last `context_length` observations of every series.
 
-    def __init__(self, stream: StreamSettings, context_length: int) -> None:
+    Without `state` no series ever ends for being idle.
+    """
+
+    def __init__(self, stream: StreamSettings, context_length: int, state: StateSettings | None = None) -> None:
         self.grid = Grid(stream.step, stream.bar)
         self.slots = Slots()
-        self.event_time = EventTime(self.grid, stream.allowed_lateness, stream.late_restart)
+        idle_ttl_ms = state.idle_ttl if state else None
+        self.event_time = EventTime(self.grid, stream.allowed_lateness, stream.late_restart, idle_ttl_ms)
+        self._max_series = state.max_series if state else None
         self.context_length = context_length
         gap_ms = stream.gap_limit_ms(context_length)
         self._longest_gap = None if gap_ms is None else gap_ms // (stream.step or 1)
         self.values = np.zeros((0, context_length))
         self.rounds = np.zeros(0, np.int64)
         self.changed = np.zeros(0, bool)  # slots whose state has moved since a checkpoint cleared them
+        self._used = 0  # rows that have ever belonged to a series
         self.filled = 0
         self.gap_restarts = 0
         self.closed_bars = 0
@@ -89,15 +96,19 @@ class Windows:
 
     def grow(self, more: int = 0) -> None:
         """Make room for every slot that is assigned, and for `more`."""
-        need = max(len(self.slots.names), len(self.slots) + more)
-        if need <= self.capacity:
-            return
-        capacity = max(need, self.capacity * 3 // 2, CHUNK)
-        rows = capacity - self.capacity
-        self.values = np.concatenate([self.values, np.full((rows, self.context_length), np.nan)])
-        self.rounds = np.append(self.rounds, np.zeros(rows, np.int64))
-        self.changed = np.append(self.changed, np.zeros(rows, bool))
-        self.event_time.grow(capacity)
+        used = len(self.slots.names)
+        need = max(used, len(self.slots) + more)
+        if need > self.capacity:
+            roomy = max(self.capacity * 3 // 2, CHUNK)
+            if self._max_series is not None:
+                roomy = min(roomy, self._max_series + BATCH_ROOM)
+            capacity = max(roomy, -(-need // CHUNK) * CHUNK)
+            self.values = with_room(self.values, capacity)
+            self.rounds = with_room(self.rounds, capacity)
+            self.changed = with_room(self.changed, capacity)
+            self.event_time.grow(capacity)
+        self.values[self._used : used] = np.nan
+        self._used = max(used, self._used)
 
     def _fill(self, seen: Observations) -> Block:
         """Missing steps in gaps up to the limit; beyond it, or at its start, the series is fresh."""
@@ -157,6 +168,14 @@ class Windows:
     def window(self, slot: int) -> Float:
         """The last `context_length` observations of `slot`, oldest first, NaN where there is none yet."""
         return np.roll(self.values[slot], -int(self.rounds[slot] % self.context_length))
+
+    def evict(self, slots: Int) -> int:
+        """Forget the series of single `slots`; returns how many observations (or open bars) they held back."""
+        held = int(np.isin(self.event_time.held["slot"], slots).sum())
+        self.slots.evict(self.event_time.partition[slots], slots)
+        self.forget(slots)
+        self.event_time.forget(slots)
+        return held
 
     def drop(self, partition: int) -> Int:
         """Forget all series of `partition`; returns their slots."""

@@ -4,6 +4,7 @@ import json
 import threading
 import urllib.error
 import urllib.request
+from contextlib import nullcontext
 
 import builders
 import pytest
@@ -12,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from forecaster.checkpoint.reader import Reader
 from forecaster.config import Settings
 from forecaster.daemon import Daemon
-from forecaster.errors import BrokerUnavailableError, ConfigError
+from forecaster.errors import BrokerUnavailableError, ConfigError, PoisonError
 from forecaster.metrics import Metrics
 from forecaster.records import Message, RecordBatch
 from forecaster.testing import FakeClock, MemoryBroker, MemoryClient
@@ -224,3 +225,76 @@ def test_a_port_that_is_taken_is_named() -> None:
         pytest.raises(ConfigError, match=r"metrics\.port"),
     ):
         Endpoints("127.0.0.1", endpoints.port, CollectorRegistry(), {})
+
+
+def limited(broker: MemoryBroker, clock: FakeClock, **state_and_topics) -> Daemon:
+    setup = Settings(kafka={"max_poll_records": 5}, **state_and_topics)
+    line = builders.pipeline(setup)
+    client = Until(setup, None, "test", broker=broker)
+    daemon = client.daemon = Daemon(line, client, Metrics(), clock)
+    daemon.stopping.wait = lambda _=None: daemon.stopping.is_set()  # type: ignore[method-assign]
+    client.start()
+    return daemon
+
+
+def junk(count: int) -> list[Message]:
+    return [Message("ticks", b"k", b"{" if n % 3 else b"") for n in range(count)]
+
+
+def test_too_many_dead_letters_within_a_minute_stop_the_daemon_before_the_batch_is_published() -> None:
+    broker, clock = MemoryBroker(FakeClock(START / 1000)), FakeClock(START / 1000)
+    broker.create_topic("ticks", 1)
+    for message in [*junk(4), tick("a", 0), *junk(5)]:  # two polls of five
+        broker.append(message)
+    daemon = limited(broker, clock, topics={"dead_letters_per_minute": 8})
+    daemon.client.fail_next("publish")  # what is tried twice counts once
+    with pytest.raises(PoisonError) as stopped:
+        daemon.loop()
+    assert str(stopped.value) == (
+        "topics.dead_letters_per_minute: 9 within a minute, more than 8 (not_json 5, empty 4); "
+        "stopped before the batch whose first is ticks/0/5"
+    )
+    assert stopped.value.exit_code == 1
+    assert len(broker.records("forecasts.dlq")) == 4
+    assert broker.committed["forecaster", "ticks", 0] == 5
+
+
+@pytest.mark.parametrize(
+    ("limit", "apart_s", "stops"), [(8, 59.9, True), (8, 60.0, False), (10, 0.0, False), (9, 0.0, True)]
+)
+def test_dead_letters_count_for_a_minute(limit, apart_s, stops) -> None:
+    broker, clock = MemoryBroker(), FakeClock(START / 1000)
+    broker.create_topic("ticks", 1)
+    daemon = limited(broker, clock, topics={"dead_letters_per_minute": limit})
+    for message in junk(5):
+        broker.append(message)
+    daemon.loop()
+    clock.advance(apart_s)
+    daemon.stopping.clear()
+    for message in junk(5):
+        broker.append(message)
+    with pytest.raises(PoisonError) if stops else nullcontext():
+        daemon.loop()
+    assert len(broker.records("forecasts.dlq")) == (5 if stops else 10)
+
+
+def test_evictions_and_series_in_two_partitions_are_counted_and_warned_of_once_a_minute(broker, caplog) -> None:
+    clock = FakeClock(START / 1000)
+    daemon = limited(broker, clock, state={"max_series": 3})
+    for minute in range(3):
+        for n in range(10):
+            broker.append(tick(f"s{n}", 3 * minute + n // 5, float(n)), partition=n // 5)
+        broker.append(tick("s0", 3 * minute + 1), partition=0)
+        broker.append(tick("s0", 3 * minute + 1), partition=1)
+        daemon.stopping.clear()
+        daemon.loop()
+        clock.advance(40)  # the second minute is told of with the third
+    registry = daemon.metrics.registry
+    evicted = registry.get_sample_value("forecaster_series_evicted_total", {"reason": "limit"})
+    warnings = [record for record in caplog.records if record.levelname == "WARNING" and record.name == "forecaster"]
+    told = [record.fields["count"] for record in warnings if record.getMessage() == "series_evicted"]
+    assert evicted == daemon.pipeline.windows.slots.begun.total() - len(daemon.pipeline.windows.slots)
+    assert len(told) == 2
+    shared = [record.fields for record in warnings if record.getMessage() == "series_in_two_partitions"]
+    assert shared[0] == {"count": 1, "series": "s0", "partition": 1, "owner": 0}
+    assert registry.get_sample_value("forecaster_series_in_two_partitions_total") >= sum(f["count"] for f in shared)

@@ -15,8 +15,8 @@ KINDS = [(10, None), (10, "mean"), (10, "last"), (10, "ohlc-mean"), (10, "count"
 class Reference:
     """The same rules, one tick at a time."""
 
-    def __init__(self, grid, lateness, restart):
-        self.grid, self.lateness, self.restart = grid, lateness, restart
+    def __init__(self, grid, lateness, restart, idle_ttl=None):
+        self.grid, self.lateness, self.restart, self.idle_ttl = grid, lateness, restart, idle_ttl
         self.series = {}
         self.partition = {}
         self.closed = []
@@ -25,7 +25,17 @@ class Reference:
         return int(self.grid.complete(np.int64(watermark - self.lateness)))
 
     def start(self):
-        return {"newest": None, "watermark": int(NEVER), "late": 0, "open": []}
+        return {"newest": None, "watermark": int(NEVER), "late": 0, "open": [], "touched": None}
+
+    def end_idle(self, partition, now, position):
+        """What a series holds back is released once it is idle too long; returns those that are."""
+        idle = []
+        for slot, state in self.series.items():
+            touched = state["touched"]
+            if PARTITION[slot] == partition and None not in (touched, self.idle_ttl) and now - touched > self.idle_ttl:
+                self.close(slot, lambda _: True, position)
+                idle.append(slot)
+        return idle
 
     def close(self, slot, test, position):
         state = self.series[slot]
@@ -57,12 +67,15 @@ class Reference:
         before = self.partition.get(partition, int(NEVER))
         after = self.partition[partition] = max(before, time)
         index = int(self.grid.index(np.int64(time)))
+        if slot in self.end_idle(partition, after, position):
+            state.update(self.start())
+        state["touched"] = after
         outcome = self.judge(state, index)
         if outcome == LATE:
             state["late"] += 1
             if state["late"] >= self.restart:
                 self.close(slot, lambda _: True, position)
-                state.update(self.start())
+                state.update(self.start() | {"touched": after})
                 outcome = ACCEPTED
         else:
             state["late"] = 0
@@ -98,8 +111,8 @@ class Reference:
 PARTITION = {0: 0, 1: 0, 2: 0, 3: 1, 4: 1}
 
 
-def make(grid, lateness, restart):
-    state = EventTime(grid, lateness, restart)
+def make(grid, lateness, restart, idle_ttl=None):
+    state = EventTime(grid, lateness, restart, idle_ttl)
     state.grow(len(PARTITION))
     state.partition[:] = list(PARTITION.values())
     return state
@@ -141,18 +154,21 @@ tick = st.tuples(
 @given(
     ticks=st.lists(tick, max_size=60),
     drift=st.integers(0, 20),
-    cuts=st.lists(st.integers(0, 60), max_size=6),
+    cuts=st.one_of(st.lists(st.integers(0, 60), max_size=6), st.just(range(60))),
     kind=st.sampled_from(KINDS),
     lateness=st.sampled_from([0, 7, 25, 100]),
     restart=st.integers(1, 6),
+    idle_ttl=st.sampled_from([None, None, 1, 30, 120, 400]),
 )
-@settings(max_examples=600, deadline=None)
-def test_any_stream_cut_anywhere_gives_what_the_tick_by_tick_rules_give(ticks, drift, cuts, kind, lateness, restart):
+@settings(max_examples=1_000, deadline=None)
+def test_any_stream_cut_anywhere_gives_what_the_tick_by_tick_rules_give(
+    ticks, drift, cuts, kind, lateness, restart, idle_ttl
+):
     ticks = [(slot, time + n * drift, value) for n, (slot, time, value) in enumerate(ticks)]
     grid = Grid(*kind)
-    reference = Reference(grid, lateness, restart)
+    reference = Reference(grid, lateness, restart, idle_ttl)
     expected = [reference.tick(n, slot, PARTITION[slot], time, value) for n, (slot, time, value) in enumerate(ticks)]
-    closed, outcomes = run(make(grid, lateness, restart), ticks, sorted({c for c in cuts if c < len(ticks)}))
+    closed, outcomes = run(make(grid, lateness, restart, idle_ttl), ticks, sorted({c for c in cuts if c < len(ticks)}))
     assert outcomes == expected
     assert by_slot(closed) == by_slot(reference.closed)
 

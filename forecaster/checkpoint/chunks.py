@@ -20,7 +20,7 @@ NAME_BYTES = 64
 NAMES, NAME_LENGTH = "names", "name_length"
 HELD = tuple(name for name in ITEM.names or () if name != "born")  # an item between two batches was born in none
 COUNTS = "rounds", "seen", "late_run", "held.count"
-TIMES = "newest", "watermark", "held.index", "held.first_ms", "held.last_ms"
+TIMES = "newest", "watermark", "touched_ms", "held.index", "held.first_ms", "held.last_ms"
 
 Layout = dict[str, tuple[np.dtype, tuple[int, ...]]]  # of each state array: its kind of number, and a row's shape
 

@@ -79,7 +79,7 @@ class Writer:
             return "busy"
         if known.offset == offset:
             return "unchanged"
-        slots, taken = pipeline.windows.slots.of(partition), pipeline.windows.slots.taken[partition]
+        slots, taken = pipeline.windows.slots.of(partition), pipeline.windows.slots.begun[partition]
         changed, full = slots[pipeline.windows.changed[slots]], known.full
         gone = full is None or full.series + taken - full.taken > len(slots)  # a delta cannot say that a series has
         delta = None if gone or 2 * len(changed) > len(slots) else full
