@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 ARGS ?=
 
-.PHONY: demo test lint bench bench-recovery bench-training bench-accuracy bench-accuracy-quick bench-streams lock clean help
+.PHONY: demo test chaos chaos-short lint bench bench-recovery bench-training bench-accuracy bench-accuracy-quick bench-streams lock clean help
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -14,6 +14,12 @@ demo: $(VENV)/.project ## a broker, ticks, forecasts and a live page, all on thi
 
 test: $(VENV)/.project ## every test, also those against a real Kafka (needs Java 17 and Maven)
 	$(BIN)/pytest $(ARGS)
+
+chaos: $(VENV)/.project ## break things for hours and count what is lost; a second call goes on (ARGS="kill --count 50")
+	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
+
+chaos-short: $(VENV)/.project ## each fault once, in under five minutes
+	PYTHONPATH=tests $(BIN)/python -m chaos --short $(ARGS)
 
 lint: $(VENV)/.project ## ruff and mypy
 	$(BIN)/ruff check

@@ -5,12 +5,13 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any, TypeVar
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource
 
 T = TypeVar("T")
 Raw = Mapping[str, Any]  # arguments of KafkaProducer.send: partition, key, value, headers, timestamp_ms
@@ -31,9 +32,17 @@ def wait_until(condition: Callable[[], T], timeout: float = 30.0, *, what: str =
     return result
 
 
-def create_topics(bootstrap: str, partitions: Mapping[str, int], **configs: str) -> None:
-    """Create each topic with its number of partitions and wait until every partition has a leader."""
-    wanted = {name: {"num_partitions": count, "configs": configs} for name, count in partitions.items()}
+def create_topics(
+    bootstrap: str, partitions: Mapping[str, int], *, replicas: Sequence[int] | None = None, **configs: str
+) -> None:
+    """Create each topic with its number of partitions and wait until every partition has a leader.
+
+    `replicas` are the brokers that keep copies of each partition; without them the broker's default decides.
+    """
+    wanted: dict[str, Any] = {name: {"num_partitions": n, "configs": configs} for name, n in partitions.items()}
+    for name, count in partitions.items() if replicas else ():
+        placed = {number: list(replicas) for number in range(count)}
+        wanted[name] = {"num_partitions": -1, "assignments": placed, "configs": configs}
     with closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
         admin.create_topics(wanted, wait_for_metadata=True)
 
@@ -67,6 +76,12 @@ def delete_records(bootstrap: str, topic: str, before: Mapping[int, int]) -> Non
     """Move the log start of each partition up, as retention does."""
     with closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
         admin.delete_records({TopicPartition(topic, number): offset for number, offset in before.items()})
+
+
+def configure_topic(bootstrap: str, topic: str, **configs: str) -> None:
+    """Set `configs` of a topic, as an operator does while it is in use."""
+    with closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
+        admin.alter_configs([ConfigResource("topic", topic, configs)], incremental=True)
 
 
 def tool(name: str) -> str:

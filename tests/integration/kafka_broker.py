@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 POM = Path(__file__).with_name("pom.xml")
@@ -76,17 +77,59 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-class KafkaBroker:
-    """One broker that keeps its port and data over `stop` and `start`."""
+def _second_listener(port: int, behind_port: int, proxy_port: int) -> dict[str, str]:
+    """Properties that let clients which come through a proxy stay behind it."""
+    own = f"PLAINTEXT://127.0.0.1:{port}"
+    return {
+        "listeners": f"{own},PROXIED://127.0.0.1:{behind_port},CONTROLLER://127.0.0.1:{{controller}}",
+        "advertised.listeners": f"{own},PROXIED://127.0.0.1:{proxy_port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+    }
 
-    def __init__(self) -> None:
-        self.port = free_port()
+
+class KafkaBroker:
+    """One broker that keeps its port and data over `stop` and `start`.
+
+    `properties` are added to its own or win over them. With `proxy_port` it has a second listener, `behind_port`,
+    and tells the clients of that one to come through the proxy port.
+    """
+
+    def __init__(self, properties: Mapping[str, str] | None = None, *, proxy_port: int | None = None) -> None:
+        self.port, self.behind_port = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
+        self._more = {**(_second_listener(self.port, self.behind_port, proxy_port) if proxy_port else {})}
+        self._more |= properties or {}
         self._jars = fetch_jars()
         self._home = Path(tempfile.mkdtemp(prefix="forecaster-kafka-"))
         self._properties = self._home / "server.properties"
         self._process: subprocess.Popen[bytes] | None = None
-        self._format()
+        self.second = False
+        tool = self._java("kafka.tools.StorageTool")
+        drawn = subprocess.run([*tool, "random-uuid"], check=True, capture_output=True, text=True).stdout.strip()
+        self._cluster = drawn.splitlines()[-1]
+        self._write_properties()
+        self._format(self._properties)
+
+    def register_second(self) -> None:
+        """Let a second broker join the cluster and die: topics may name it for copies that nobody keeps."""
+        port, path = free_port(), self._home / "second.properties"
+        of_first = self._properties.read_text("utf-8").splitlines()
+        kept = [line for line in of_first if not line.partition("=")[0].endswith(("listeners", "protocol.map"))]
+        listeners = f"listeners=PLAINTEXT://127.0.0.1:{port}\nadvertised.listeners=PLAINTEXT://127.0.0.1:{port}\n"
+        protocols = "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
+        own = f"process.roles=broker\nnode.id=2\nlog.dirs={self._home / 'second'}\n{listeners}{protocols}"
+        path.write_text("\n".join(kept) + "\n" + own, "utf-8")
+        self._format(path)
+        with (self._home / "second.log").open("ab") as log:
+            second = subprocess.Popen(self._java("kafka.Kafka", str(path)), stdout=log, stderr=log)
+        deadline = time.monotonic() + START_TIMEOUT
+        while not _answers(port):
+            if second.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self._home / "second.log").read_text("utf-8", "replace")[-3000:])
+        second.kill()
+        second.wait()
+        self.second = True
 
     def start(self) -> None:
         """Run the broker until it answers; its log is in the text of the error when it does not."""
@@ -94,7 +137,7 @@ class KafkaBroker:
             command = self._java("kafka.Kafka", str(self._properties))
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + START_TIMEOUT
-        while not self._answers():
+        while not _answers(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 tail = (self._home / "server.log").read_text("utf-8", "replace")[-3000:]
                 self.close()
@@ -121,19 +164,22 @@ class KafkaBroker:
         logging = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
         return ["java", *memory, *logging, "-cp", f"{self._jars}/*", *arguments]
 
-    def _format(self) -> None:
-        text = PROPERTIES.format(port=self.port, controller=free_port(), data=self._home / "data")
-        self._properties.write_text(text, "utf-8")
-        tool = self._java("kafka.tools.StorageTool")
-        cluster = subprocess.run([*tool, "random-uuid"], check=True, capture_output=True, text=True).stdout.strip()
-        command = [*tool, "format", "-t", cluster.splitlines()[-1], "-c", str(self._properties)]
+    def _write_properties(self) -> None:
+        controller = free_port()
+        text = PROPERTIES.format(port=self.port, controller=controller, data=self._home / "data")
+        more = "".join(f"{name}={value.format(controller=controller)}\n" for name, value in self._more.items())
+        self._properties.write_text(text + more, "utf-8")  # of two lines with one name Java takes the last
+
+    def _format(self, properties: Path) -> None:
+        command = [*self._java("kafka.tools.StorageTool"), "format", "-t", self._cluster, "-c", str(properties)]
         subprocess.run(command, check=True, capture_output=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
 
-    def _answers(self) -> bool:
-        """Whether the listener accepts: KRaft opens it only once the broker is unfenced."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=0.5):
-                return True
-        except OSError:
-            time.sleep(0.05)  # the step of the poll, bounded by the deadline of the caller
-            return False
+
+def _answers(port: int) -> bool:
+    """Whether the listener accepts: KRaft opens it only once the broker is unfenced."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=0.5):
+            return True
+    except OSError:
+        time.sleep(0.05)  # the step of the poll, bounded by the deadline of the caller
+        return False

@@ -1,0 +1,35 @@
+"""The short run, as part of all tests; `python -m chaos` breaks more."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from integration.kafka_broker import missing_tools
+
+from chaos.rows import SHORT
+from chaos.traps import LABELS
+from chaos.worker import ROOT
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
+
+
+def test_every_fault_once_loses_nothing_and_doubles_nothing() -> None:
+    missing = missing_tools()
+    if missing is not None:
+        refuse = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        refuse(f"NO KAFKA, NO FAULT SURVIVED: {missing}")
+    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    done = subprocess.run(
+        [sys.executable, "-m", "chaos", "--short"],
+        capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    said = f"{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, said
+    rows = json.loads(done.stdout.splitlines()[-1])["rows"]
+    assert rows["kill"]["kills"] == dict.fromkeys([*LABELS, "random"], 1), said
+    assert all(rows[name]["faults"] == 1 for name in SHORT), said
+    stream = rows["stream"]
+    assert stream["ticks"] > 36_000
+    assert (stream["lost"], stream["doubled"], stream["different"]) == (0, 0, 0)
