@@ -16,43 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.arrivals import Arrivals
 from forecaster.bars import bar_value, join_bars
+from forecaster.grid import ITEM, NEVER, OPEN, Grid
 from forecaster.records import Bool, Float, Int
 from forecaster.recurrences import first_at_least, running_max
 
-NEVER = np.int64(-(2**62))
-OPEN = np.int64(2**62)
 ACCEPTED, LATE, DUPLICATE = range(3)
-
-# An item while it is open; the columns after `born` are what any kind of bar can be made of.
-ITEM = np.dtype(
-    [(name, "i8") for name in ("slot", "index", "born", "count", "first_ms", "last_ms")]
-    + [(name, "f8") for name in ("sum", "low", "high", "first", "last")]
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """The regular grid of a stream: `step_ms` None makes every event a step at its own time."""
-
-    step_ms: int | None
-    bar: str | None = None
-
-    def index(self, time_ms: Int) -> Int:
-        """Grid index of event times: the bar that holds them, else the nearest grid point."""
-        if self.step_ms is None:
-            return time_ms
-        return (time_ms if self.bar else time_ms + self.step_ms // 2) // self.step_ms
-
-    def complete(self, watermark_ms: Int) -> Int:
-        """Highest index that is complete once event time has reached `watermark_ms`."""
-        return self.index(watermark_ms) - (1 if self.bar else 0)
-
-    def origin_ms(self, index: Int) -> Int:
-        """Event time at which the observation at `index` is known: a bar's end, else its grid point."""
-        if self.step_ms is None:
-            return index
-        return (index + 1 if self.bar else index) * self.step_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +116,7 @@ class EventTime:
         All arguments are `[n]` in record order, grouped by partition.
         """
         outcome = np.zeros(len(slot), np.int64)
-        batch = _Batch(self, slot, time_ms, value)
+        batch = Arrivals(self, slot, time_ms, value)
         closed: list[Observations] = []
         todo = np.argsort(slot, kind="stable")
         while len(todo):
@@ -155,7 +125,7 @@ class EventTime:
         self.partition_watermark = batch.partition_watermark()
         return outcome, _merge(closed)
 
-    def _pass(self, batch: "_Batch", order: Int, outcome: Int, *, first: bool) -> tuple[Int, Observations]:
+    def _pass(self, batch: Arrivals, order: Int, outcome: Int, *, first: bool) -> tuple[Int, Observations]:
         """Take the ticks at positions `order` (by slot) up to the first restart of each series.
 
         Returns the ticks from the restarts on, for another pass, and the observations closed.
@@ -190,7 +160,7 @@ class EventTime:
             self.forget(restarts)
         return order[~now], observations
 
-    def _touch(self, batch: "_Batch", order: Int) -> Bool:
+    def _touch(self, batch: Arrivals, order: Int) -> Bool:
         """Note the event time at the last tick of each series before it has been idle too long, if ever.
 
         Returns which of the ticks at `order` come that late.
@@ -211,7 +181,7 @@ class EventTime:
         ended: Bool = (touched_ms > NEVER) & (now_ms - touched_ms > self.idle_ttl_ms)
         return ended
 
-    def _judge(self, batch: "_Batch", order: Int, items: np.ndarray, close: Int) -> tuple[Bool, Bool]:
+    def _judge(self, batch: Arrivals, order: Int, items: np.ndarray, close: Int) -> tuple[Bool, Bool]:
         """Which of the ticks at `order` are behind, and which on, the series' newest closed step."""
         by_close = np.lexsort((close, items["slot"]))
         event_slot, slot = items["slot"][by_close], batch.slot[order]
@@ -258,80 +228,6 @@ class EventTime:
             return join_bars(items, np.flatnonzero(first)), close[first]
         outcome[items["born"][~first]] = DUPLICATE
         return items[first], close[first]
-
-
-class _Batch:
-    """The ticks of one poll batch, with the partition's event time at each of them."""
-
-    def __init__(self, state: EventTime, slot: Int, time_ms: Int, value: Float) -> None:
-        self.slot, self.time_ms, self.value = slot, time_ms, value
-        self.index = state.grid.index(time_ms)
-        self._state = state
-        partition = state.partition[slot]
-        partitions = max(len(state.partition_watermark), int(partition.max(initial=-1)) + 1)
-        more = partitions - len(state.partition_watermark)
-        self._before = np.append(state.partition_watermark, np.full(more, NEVER))
-        self.event_time = running_max(np.maximum(time_ms, self._before[partition]), partition)
-        self._complete = self._grid_complete(self.event_time)
-        # the rows of each partition; empty for one that has no record in this batch
-        self._low, self._high = np.zeros(partitions, np.int64), np.zeros(partitions, np.int64)
-        bounds = np.flatnonzero(np.diff(partition, prepend=-1, append=-1))
-        self._low[partition[bounds[:-1]]], self._high[partition[bounds[:-1]]] = bounds[:-1], bounds[1:]
-
-    def _grid_complete(self, watermark_ms: Int) -> Int:
-        return self._state.grid.complete(watermark_ms - self._state.allowed_lateness_ms)
-
-    def partition_watermark(self) -> Int:
-        """Event time of every partition after this batch."""
-        after, present = self._before.copy(), self._high > self._low
-        after[present] = self.event_time[self._high[present] - 1]
-        return after
-
-    def items(self, positions: Int) -> np.ndarray:
-        """The ticks at `positions` as items of one tick each."""
-        items = np.zeros(len(positions), ITEM)
-        value, time_ms = self.value[positions], self.time_ms[positions]
-        known = ~np.isnan(value)
-        items["slot"], items["index"], items["born"] = self.slot[positions], self.index[positions], positions
-        items["count"], items["sum"] = known, np.where(known, value, 0.0)
-        items["low"], items["high"] = np.where(known, value, np.inf), np.where(known, value, -np.inf)
-        items["first"] = items["last"] = value
-        items["first_ms"], items["last_ms"] = np.where(known, time_ms, OPEN), np.where(known, time_ms, NEVER)
-        return items
-
-    def passed(self, held: np.ndarray) -> Bool:
-        """Which held items the partition's event time has passed by the end of this batch."""
-        after, slot = self.partition_watermark()[self._state.partition[held["slot"]]], held["slot"]
-        passed: Bool = self._grid_complete(after) >= held["index"]
-        return passed | self._state.ended(self._state.touched_ms[slot], after)
-
-    def close_positions(self, items: np.ndarray, order: Int) -> Int:
-        """Position of the tick that completes each item, `OPEN` where none of this batch does.
-
-        `order` are the positions of the ticks that count, by slot; held items have `born` −1.
-        """
-        slot = self.slot[order]
-        own = self._grid_complete(running_max(np.maximum(self.time_ms[order], self._state.watermark[slot]), slot))
-        row_of = np.zeros(len(self.slot), np.int64)
-        row_of[order] = np.arange(len(order))
-        new = items["born"] >= 0
-        low = np.where(new, row_of[items["born"]], np.searchsorted(slot, items["slot"]))
-        high = np.searchsorted(slot, items["slot"], "right")
-        row = first_at_least(own, low, high, items["index"])
-        close = np.where(row < high, np.append(order, OPEN)[row], OPEN)
-
-        partition = self._state.partition[items["slot"]]
-        start = np.where(new, items["born"], self._low[partition])
-        end = self._high[partition]
-        row = first_at_least(self._complete, start, end, items["index"])
-        before = np.where(new, self._complete[items["born"]], self._grid_complete(self._before)[partition])
-        crossed = (before < items["index"]) & (row < end)
-        close = np.where(crossed, np.minimum(close, row), close)
-        if self._state.idle_ttl_ms is None:
-            return close
-        ends_ms = self._state.touched_ms[items["slot"]] + self._state.idle_ttl_ms
-        row = first_at_least(self.event_time, start, end, ends_ms + 1)
-        return np.where(row < end, np.minimum(close, row), close)
 
 
 def _first_hits(slot: Int, hit: Bool) -> tuple[Int, Int]:

@@ -6,7 +6,7 @@ A series is idle for as long as its partition's event time has moved since its l
 import numpy as np
 
 from forecaster.config import StateSettings
-from forecaster.event_time import NEVER
+from forecaster.grid import NEVER
 from forecaster.records import Int
 from forecaster.windows import Windows
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecaster.config import StateSettings, StreamSettings
-from forecaster.event_time import NEVER, EventTime, Grid, Observations
+from forecaster.event_time import EventTime, Observations
+from forecaster.grid import NEVER, Grid
 from forecaster.records import Bool, Float, Int
 from forecaster.series import Slots, with_room
 

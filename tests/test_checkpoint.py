@@ -25,7 +25,7 @@ from forecaster.checkpoint import chunks
 from forecaster.checkpoint.writer import Writer
 from forecaster.config import Settings, StreamSettings
 from forecaster.engine import MOST_CELLS, ROUNDS_LADDER, SERIES_LADDER
-from forecaster.event_time import NEVER
+from forecaster.grid import NEVER
 from forecaster.pipeline import Pipeline
 from forecaster.windows import refitted
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecaster.event_time import ACCEPTED, DUPLICATE, LATE, NEVER, EventTime, Grid
+from forecaster.event_time import ACCEPTED, DUPLICATE, LATE, EventTime
+from forecaster.grid import NEVER, Grid
 
 KINDS = [(10, None), (10, "mean"), (10, "last"), (10, "ohlc-mean"), (10, "count"), (None, None)]
 

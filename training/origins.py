@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecaster.errors import ConfigError
-from forecaster.event_time import Grid
+from forecaster.grid import Grid
 from forecaster.manifest import Manifest
 from forecaster.records import Float
 from forecaster.windows import Block

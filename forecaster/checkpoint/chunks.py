@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from forecaster.errors import UnusableStateError
-from forecaster.event_time import ITEM, OPEN
+from forecaster.grid import ITEM, OPEN
 
 CHUNK_BYTES = 384 * 1024  # aimed at; names of more than `NAME_BYTES` and open items come on top
 RECORD_BYTES = 512 * 1024  # never exceeded: half of what a broker takes by default

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from forecaster.checkpoint.chunks import Layout
 from forecaster.config import Settings
 from forecaster.errors import UnusableStateError
-from forecaster.event_time import NEVER, OPEN
 from forecaster.features import FeatureSettings
+from forecaster.grid import NEVER, OPEN
 from forecaster.manifest import Manifest, NetworkSettings
 
 FORMAT_VERSION = 1

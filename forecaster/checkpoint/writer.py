@@ -10,7 +10,7 @@ from forecaster.checkpoint.keys import InUse, StateRecord, prefix
 from forecaster.checkpoint.manifest import MOST_CHUNKS, CheckpointManifest, Chunk, Generation, Identity, Number, seal
 from forecaster.checkpoint.reader import Found
 from forecaster.checkpoint.state import Snapshot
-from forecaster.event_time import OPEN
+from forecaster.grid import OPEN
 
 if TYPE_CHECKING:  # it imports Keras
     from forecaster.pipeline import Pipeline
