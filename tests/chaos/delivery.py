@@ -17,7 +17,7 @@ def undeliverable(scene: Scene, turn: int) -> Tally:
     broker, output = scene.rig.broker, scene.topics["output"]
     worker = scene.running(proxied=True)
     known = len(worker.events("broker_failure"))
-    worker.arm("forecast-sent" if turn % 2 or not scene.rig.exactly_once else "begun", 1 + turn)
+    worker.arm("forecast-sent" if turn % 2 or not scene.rig.exactly_once else "begun", 1 + turn % 3)
     scene.feed(LOAD)
     if not worker.wait_stopped(30.0):
         raise AssertionError("the worker has sent nothing")
