@@ -34,7 +34,8 @@ def kill(scene: Scene, turn: int) -> Tally:
         reached = True
     else:
         # The first round takes the first passing; later ones any of a few, of the sends any of a poll's.
-        passes = 1 if round_ == 0 else draw.randint(1, scene.poll if label == "forecast-sent" else 3)
+        often = 1 if round_ == 0 or label in LATER else scene.poll if label == "forecast-sent" else 3
+        passes = draw.randint(1, often)
         worker.start(label, passes)
         reached = worker.wait_stopped(REACHED_WITHIN)
     worker.kill()
