@@ -33,13 +33,13 @@ class Checkpoints:
 
     def restored(self, partition: int, found: Found) -> None:
         """Load what was found of a partition that begins."""
-        series = 0
-        if found.checkpoint is not None:
-            series = self._pipeline.load(partition, found.checkpoint)
+        series, source, offset = 0, "replay", None
+        if (checkpoint := found.checkpoint) is not None:
+            series, offset = self._pipeline.load(partition, checkpoint), checkpoint.offset
+            same = checkpoint.manifest.bundle == self._pipeline.identity.bundle
+            source = "checkpoint" if same else "other_bundle"
         self._writer.restored(partition, found)
-        source = "replay" if found.checkpoint is None else "checkpoint"
         self._metrics.restores.labels(source).inc()
-        offset = None if found.checkpoint is None else found.checkpoint.offset
         event("partition_restored", partition=partition, source=source, offset=offset, series=series)
 
     def forget(self, partition: int) -> None:

@@ -96,10 +96,12 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.restores = Counter(
-            "forecaster_restores", "Partitions begun, from a checkpoint or by replaying input alone.", ["source"],
+            "forecaster_restores",
+            "Partitions begun: from a checkpoint, one of another bundle, or by replaying input alone.",
+            ["source"],
             registry=registry,
-        )  # fmt: skip
-        for source in ("checkpoint", "replay"):
+        )
+        for source in ("checkpoint", "other_bundle", "replay"):
             self.restores.labels(source)
         self.lost_records = Counter(
             "forecaster_lost_records", "Input records that were deleted before they were read.", registry=registry

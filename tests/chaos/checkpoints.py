@@ -74,7 +74,7 @@ DAMAGES = {
     "state-corrupt": Damage(corrupt, "not as its sha256 says", 'reason="corrupt"'),
     "state-missing": Damage(missing, "is not there", 'reason="missing"'),
     "state-newer-format": Damage(newer_format, "is of format 1000", 'reason="newer_format"'),
-    "state-other-bundle": Damage(other_bundle, '"source": "checkpoint"', 'source="checkpoint"'),
+    "state-other-bundle": Damage(other_bundle, '"source": "other_bundle"', 'source="other_bundle"'),
 }
 
 
