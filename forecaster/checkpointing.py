@@ -53,7 +53,7 @@ class Checkpoints:
         """
         if not self._interval or self._writer.busy:
             return
-        if self._clock() - self._taken >= self._interval:
+        if not 0 <= self._clock() - self._taken < self._interval:  # below 0: the clock was set back
             self._taken = self._clock()
             self._due = sorted(positions)
         while self._due and not self._writer.busy:

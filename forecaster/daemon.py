@@ -59,8 +59,8 @@ class Daemon:
         while not self.stopping.is_set():
             self.turned = self._clock()
             try:
-                self._turn()
-                backoff = 0.0
+                if self._turn():  # an empty poll shows nothing: publishing is what fails while a topic is away
+                    backoff = 0.0
             except RetryableError as error:
                 if self.stopping.is_set():
                     raise BrokerUnavailableError(f"stopped with output not flushed: {error}") from error
@@ -71,16 +71,19 @@ class Daemon:
                 backoff = min(LONGEST_BACKOFF_S, backoff * 2 or 0.5)
                 self._reset()
 
-    def _turn(self) -> None:
+    def _turn(self) -> bool:
+        """Poll and what follows from it; whether anything was delivered."""
         records = self.client.poll(BUSY_POLL_MS if self.checkpoints.busy else POLL_MS)
         self._hand_over()
-        if len(records) or self.checkpoints.busy:
-            self._batch(records)
+        delivered = False
+        if len(records) or (self.checkpoints.busy and self.client.joined()):
+            delivered = self._batch(records)
         self.checkpoints.take(self.client.positions(), self.client.source())
         self.ready = self.client.joined()
-        if self._clock() - self._lag_shown > LAG_EVERY_S:
+        if not 0 <= self._clock() - self._lag_shown <= LAG_EVERY_S:  # below 0: the clock was set back
             self._lag_shown = self._clock()
             self.metrics.show_lag(self.pipeline.settings.topics.input, self.client.lag())
+        return delivered
 
     def _hand_over(self) -> None:
         """Drop the state of partitions that came or went, load what there is of those that came."""
@@ -94,12 +97,13 @@ class Daemon:
             self.metrics.count_incident(incident)
             event(incident.kind, logging.WARNING, number=incident.number, text=incident.text)
 
-    def _batch(self, records: RecordBatch) -> None:
+    def _batch(self, records: RecordBatch) -> bool:
         output = self.pipeline.process(records)
         self._poison.check(records, output)
         state = self.checkpoints.next()
         acknowledged = 0.0
-        if state or not records.silent.all():
+        delivers = bool(state) or not records.silent.all()
+        if delivers:
             with self.metrics.stage.labels("publish").time():
                 self.client.publish(output.messages, state)
             acknowledged = self._clock()
@@ -109,6 +113,7 @@ class Daemon:
                 acknowledged = self._clock()
             self.checkpoints.delivered()
         self._count(records, output, acknowledged)
+        return delivers
 
     def _count(self, records: RecordBatch, output: "Output", acknowledged: float) -> None:
         """Counts of a batch whose output the broker acknowledged at that time, and whose offsets it has."""

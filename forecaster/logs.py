@@ -45,7 +45,7 @@ class RareWarning:
         """Count `count` more of it; the warning has the `fields` of the call that gives it."""
         self._count += count
         now = self._clock()
-        if not count or (self._told is not None and now - self._told < self._every_s):
+        if not count or (self._told is not None and 0 <= now - self._told < self._every_s):
             return
         event(self._name, logging.WARNING, count=self._count, **fields)
         self._count, self._told = 0, now

@@ -24,7 +24,7 @@ class PoisonLimit:
         """Raise `PoisonError` where the dead letters of `output`, not published yet, would be too many."""
         if self._limit is None or not output.dead_letters:
             return
-        while self._published and self._clock() - self._published[0][0] >= MINUTE_S:
+        while self._published and not 0 <= self._clock() - self._published[0][0] < MINUTE_S:  # below 0: set back
             self._published.popleft()
         reasons = sum((counts for _, counts in self._published), output.dead_letters)
         if reasons.total() <= self._limit:

@@ -103,6 +103,64 @@ def test_a_failure_gives_the_state_up_and_goes_on_from_the_commit(broker: Memory
     assert daemon.metrics.registry.get_sample_value("forecaster_ticks_total", {"outcome": "forecast"}) == 6
 
 
+def test_while_publishing_fails_the_pauses_grow_although_partitions_are_placed_in_between(broker) -> None:
+    class Slow(Until):
+        """Returns nothing from the poll that places a partition, as a real broker does."""
+
+        def _take(self, limit: int) -> list:
+            return [] if self._dropped else super()._take(limit)
+
+    broker.append(tick("a", 0))
+    line = builders.pipeline()
+    client = Slow(line.settings, None, "test", broker=broker)
+    daemon = client.daemon = Daemon(line, client, Metrics(), FakeClock(START / 1000))
+    pauses: list[float] = []
+    daemon.stopping.wait = pauses.append  # type: ignore[method-assign]
+    client.start()
+    client.fail_next("publish", 6)
+    daemon.loop()
+    assert pauses == [0.0, 0.5, 1.0, 2.0, 4.0, 5.0]
+    assert forecasts(broker) == [("a", 0)]
+
+
+def test_a_checkpoint_waits_while_the_group_is_rebalanced(broker: MemoryBroker) -> None:
+    clock = FakeClock(START / 1000)
+    daemon = start(broker, clock)
+    broker.append(tick("a", 0))
+    settle(daemon)
+    clock.advance(61)
+    joined, daemon.client.joined = daemon.client.joined, lambda: False
+    daemon._turn()
+    assert daemon.checkpoints.busy
+    daemon._turn()
+    assert broker.records("forecasts.state") == []
+    daemon.client.joined = joined
+    daemon._turn()
+    assert broker.records("forecasts.state")
+
+
+def test_a_clock_that_is_set_back_holds_no_checkpoint_up(broker: MemoryBroker) -> None:
+    clock = FakeClock(START / 1000)
+    daemon = start(broker, clock)
+    broker.append(tick("a", 0))
+    clock.advance(-3600)
+    settle(daemon)
+    assert broker.records("forecasts.state")
+
+
+def test_dead_letters_from_before_the_clock_was_set_back_count_no_more() -> None:
+    broker, clock = MemoryBroker(), FakeClock(START / 1000)
+    broker.create_topic("ticks", 1)
+    daemon = limited(broker, clock, topics={"dead_letters_per_minute": 8})
+    for back_s in (0, 3600):
+        for message in junk(5):
+            broker.append(message)
+        clock.advance(-back_s)
+        daemon.stopping.clear()
+        daemon.loop()
+    assert len(broker.records("forecasts.dlq")) == 10
+
+
 def test_a_restart_replays_in_silence_and_goes_on_with_the_same_forecasts(broker: MemoryBroker) -> None:
     undisturbed = MemoryBroker(FakeClock(START / 1000))
     undisturbed.create_topic("ticks", 2)

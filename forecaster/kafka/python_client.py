@@ -176,7 +176,10 @@ class KafkaPythonClient:
 
     def _is_member(self) -> bool:
         """Whether the broker could tell us from a member that it has lost: without a name it refuses nobody."""
-        return self._member is not None and self._member.generation_id >= 0 and bool(self._member.member_id)
+        member = self._member
+        if member is None or member.generation_id < 0 or not member.member_id:
+            return False
+        return bool(member.state == MemberState.STABLE)  # else a newer generation, but the partitions of the one before
 
     def _note_rebalances(self) -> None:
         for assigned, numbers in self._group.changes():

@@ -12,14 +12,13 @@ from kafka.errors import (
     MessageSizeTooLargeError,
     RecordListTooLargeError,
     UnknownError,
-    UnsupportedVersionError,
 )
 from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from forecaster.config import Settings
 from forecaster.errors import ConfigError, ForecasterError, RetryableError
-from forecaster.kafka.python_connect import REFUSALS, one_line, routed, unavailable
-from forecaster.kafka.python_transactions import Transaction, guard
+from forecaster.kafka.python_connect import REFUSALS, RETRY_SECONDS, one_line, routed, unavailable
+from forecaster.kafka.python_transactions import FENCED, Transaction, guard, refuses_strangers
 from forecaster.records import Message
 
 CHUNK_BYTES = 16 * 2**20  # in flight at once: kafka-python 3 has no bound of its own
@@ -32,6 +31,7 @@ DEFAULT_LIMIT = 1_048_588  # bytes of a record batch: Kafka's own default
 SMALLEST_LIMIT = 1_024
 GRACE_SECONDS = 1.0  # a future expires by itself shortly after its delivery timeout
 RETRY_BACKOFF_MS = 20  # also how long a transaction waits for the markers of the one before
+WEAKER = 'delivery: the broker cannot do "exactly_once", at most "at_least_once"'
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 NULL = object()  # a value of None: kafka-python refuses it beside a key of None, yet such records exist
@@ -50,6 +50,7 @@ class Publisher:
 
     def __init__(self, settings: Settings, options: Mapping[str, Any], transactional_id: str | None = None) -> None:
         self._topics, self._kafka = settings.topics, settings.kafka
+        self._probed = settings.topics.state if settings.state.checkpoint_interval else settings.topics.input
         self._id = transactional_id
         self._asking = {**options, "bootstrap_timeout_ms": ANSWER_MS, "request_timeout_ms": ANSWER_MS}
         self._transaction_ms = settings.kafka.transaction_timeout
@@ -104,17 +105,24 @@ class Publisher:
         """
         while self._id is not None:
             try:
-                return self.open()
+                return self._check_transactions()
             except REFUSALS as error:
                 raise ConfigError(f"kafka: not allowed to use transactions: {one_line(error)}") from None
-            except UnsupportedVersionError as error:
-                raise ConfigError(
-                    f'delivery: the broker cannot do "exactly_once", only "at_least_once": {one_line(error)}'
-                ) from None
             except (KafkaError, OSError) as error:
-                if time.monotonic() > deadline:
+                passing = OSError, *FENCED  # fenced: by a daemon of the same name that starts beside this one
+                if not isinstance(error, passing) and not error.retriable:
+                    raise ConfigError(f"{WEAKER}: {one_line(error)}") from None
+                if time.monotonic() + RETRY_SECONDS > deadline:
                     raise unavailable(self._kafka, error) from None
+            finally:
+                self.discard()
+            time.sleep(RETRY_SECONDS)
         return None
+
+    def _check_transactions(self) -> None:
+        self.open()
+        if not refuses_strangers(self._producer, self._kafka.group_id, self._probed, self._transaction_ms):
+            raise ConfigError(f"{WEAKER}: it takes offsets from a worker that is not in the group")
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Send `messages` and wait for every acknowledgement; a dead letter that is too large is cut."""

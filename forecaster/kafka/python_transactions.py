@@ -9,7 +9,15 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from kafka.errors import InvalidProducerEpochError, KafkaError, KafkaTimeoutError, ProducerFencedError
+from kafka import OffsetAndMetadata, TopicPartition
+from kafka.errors import (
+    CommitFailedError,
+    InvalidProducerEpochError,
+    KafkaError,
+    KafkaTimeoutError,
+    ProducerFencedError,
+)
+from kafka.structs import ConsumerGroupMetadata
 
 from forecaster.config import Settings
 from forecaster.errors import FencedError
@@ -35,6 +43,21 @@ def guard(producer: Any) -> None:
     producer._transaction_manager._supports_epoch_bump = lambda: False  # noqa: SLF001
 
 
+def refuses_strangers(producer: Any, group: str, topic: str, timeout_ms: int) -> bool:
+    """Whether the broker refuses offsets in the name of a member that `group` has not, which all else stands on.
+
+    Kafka before 2.5 does not, nor does every broker that speaks its protocol. They are offsets of `topic`, which this
+    user may read, and they are not committed. Afterwards the producer is of no more use.
+    """
+    stranger = ConsumerGroupMetadata(group_id=group, generation_id=2**31 - 1, member_id="forecaster-stranger")
+    transaction = Transaction(producer, "", timeout_ms)
+    try:
+        transaction.add({TopicPartition(topic, 0): OffsetAndMetadata(0, "", -1)}, stranger)
+    except CommitFailedError:
+        return True
+    return False
+
+
 class Transaction:
     """From `begin` to the return of `commit`; after any failure the producer is of no more use."""
 
@@ -56,14 +79,18 @@ class Transaction:
         """
         manager, sender = self._producer._transaction_manager, self._producer._sender  # noqa: SLF001
         if offsets:
-            added = manager.send_offsets_to_transaction(dict(offsets), member)
-            sender.wakeup()
-            self._wait(added, "offsets")
+            self.add(offsets, member)
         if self._identity() != self._epoch:
             raise KafkaError("the producer got another epoch in mid-transaction")
         committed = manager.begin_commit()
         sender.wakeup()
         self._wait(committed, "commit")
+
+    def add(self, offsets: Mapping[Any, Any], member: Any) -> None:
+        """Add `offsets` in the name of group member `member`; raises as `commit` does."""
+        added = self._producer._transaction_manager.send_offsets_to_transaction(dict(offsets), member)  # noqa: SLF001
+        self._producer._sender.wakeup()  # noqa: SLF001
+        self._wait(added, "offsets")
 
     def failure(self, error: BaseException, what: str) -> Exception:
         """What the daemon does about `error`: end where another daemon has its identity, else throw all away."""

@@ -11,7 +11,7 @@ from integration.kafka_broker import KafkaBroker
 from integration.rigs import KafkaRig, Reader, group_of
 from kafka import KafkaAdminClient, TopicPartition
 
-from forecaster.errors import FencedError, RetryableError
+from forecaster.errors import ConfigError, FencedError, RetryableError
 from forecaster.records import Message
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
@@ -192,6 +192,15 @@ def test_a_transaction_that_the_broker_ended_for_its_age_is_begun_again(rig: Kaf
     again.client.publish([forecast(rig)])
     again.client.commit()
     assert values(rig) == [b"forecast"]
+
+
+def test_a_transaction_timeout_that_the_broker_does_not_allow_is_refused_at_once(rig: KafkaRig) -> None:
+    long = {"session_timeout": 1_200_000, "transaction_timeout": 960_000}  # Kafka's own limit is 15 min
+    client = rig.client(settings=group_of(rig.settings, **long))
+    begun = time.monotonic()
+    with pytest.raises(ConfigError, match=r"^delivery: .*InvalidTransactionTimeout"):
+        client.start()
+    assert time.monotonic() - begun < 10
 
 
 def test_of_two_static_members_with_one_name_the_older_ends(rig: KafkaRig) -> None:
