@@ -85,20 +85,20 @@ class KafkaPythonClient:
 
     def poll(self, timeout_ms: int) -> RecordBatch:
         """Implement `Client.poll`; an unreachable broker gives an empty batch."""
-        records = self._group.fetch(0 if self._unplaced else timeout_ms)
+        # kafka-python throws a join away that completes between two polls: while there is one it must have the time
+        records = self._group.fetch(0 if self._unplaced and self._group.settled() else timeout_ms)
         self._note_rebalances()
         self._watch()
         waiting = set(self._unplaced)  # their records were fetched from wherever kafka-python stood
         if waiting:
             self._place(timeout_ms)
         self._member = self._group.consumer.group_metadata()
-        return self._batch(
-            [
-                (part.partition, rows)
-                for part, rows in records.items()
-                if part.partition in self._places and part.partition not in waiting
-            ]
-        )
+        polled = [
+            (part.partition, rows)
+            for part, rows in records.items()
+            if part.partition in self._places and part.partition not in waiting
+        ]
+        return self._batch(polled if self._is_member() else self._put_back(polled))
 
     def dropped(self) -> list[int]:
         """Implement `Client.dropped`."""
@@ -158,7 +158,7 @@ class KafkaPythonClient:
         """Implement `Client.joined`."""
         if self._group.consumer is None or self._unplaced:
             return False
-        return bool(self._group.consumer.group_metadata().state == MemberState.STABLE)
+        return self._group.settled()
 
     def lag(self) -> Mapping[int, Lag]:
         """Implement `Client.lag` from what the last fetches told; asks the broker nothing."""
@@ -180,6 +180,13 @@ class KafkaPythonClient:
         if member is None or member.generation_id < 0 or not member.member_id:
             return False
         return bool(member.state == MemberState.STABLE)  # else a newer generation, but the partitions of the one before
+
+    def _put_back(self, polled: Sequence[tuple[int, list[Any]]]) -> list[tuple[int, list[Any]]]:
+        """Read these records again once the group has settled: until then nothing could be committed. None are left."""
+        for number, _ in polled:
+            with suppress(KafkaError, KeyError, ValueError):  # revoked; the note of it comes with the next poll
+                self._group.consumer.seek(TopicPartition(self._topic, number), self._places[number].next)
+        return []
 
     def _note_rebalances(self) -> None:
         for assigned, numbers in self._group.changes():

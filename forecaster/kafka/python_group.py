@@ -136,6 +136,10 @@ class Group:
             raise routed(FencedInstanceIdError(), "poll")
         self._silent = silent
 
+    def settled(self) -> bool:
+        """Whether this member has its place, and no rebalance is under way."""
+        return bool(self.consumer.group_metadata().state == MemberState.STABLE)
+
     def changes(self) -> Iterator[tuple[bool, list[int]]]:
         """What happened to partitions since the last call: (assigned?, partitions)."""
         while self._rebalances.notes:
