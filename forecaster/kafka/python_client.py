@@ -133,9 +133,7 @@ class KafkaPythonClient:
         if self._transactional and not self._is_member():
             raise RetryableError("could not publish: this member has lost its place in the group")
         self._checkpointed.update(record.partition for record in state)
-        topic, partition_for = self._settings.topics.state, self._placement.partition_for
-        saved = [Message(topic, one.key, one.value, (), partition_for(one.partition)) for one in state]
-        self._publisher.publish([*messages, *saved])
+        self._publisher.publish([*messages, *self._saved(state)])
 
     def commit(self) -> None:
         """Implement `Client.commit`; never goes below the committed offset while a partition is restored."""
@@ -282,6 +280,13 @@ class KafkaPythonClient:
             TopicPartition(self._topic, number): OffsetAndMetadata(offset, self._source, -1)
             for number, offset in offsets.items()
         }
+
+    def _saved(self, state: Sequence[StateRecord]) -> list[Message]:
+        topic, partition_for = self._settings.topics.state, self._placement.partition_for
+        try:
+            return [Message(topic, one.key, one.value, (), partition_for(one.partition)) for one in state]
+        except KafkaError as error:
+            raise routed(error, "write a checkpoint") from None
 
     def _commit_alone(self, offsets: Mapping[int, int]) -> None:
         try:

@@ -27,8 +27,16 @@ class StateTopic:
         self._at: dict[TopicPartition, int] = {}
 
     def partition_for(self, number: int) -> int:
-        """The partition of the state topic that holds the state of input partition `number`."""
-        return number % len(self._open().partitions_for_topic(self._topic))
+        """The partition of the state topic that holds the state of input partition `number`.
+
+        Raises `KafkaError` while there is no such topic.
+        """
+        cluster = self._open()._cluster  # noqa: SLF001  # asked of the consumer it would wait without a limit
+        known = cluster.partitions_for_topic(self._topic)
+        if not known:
+            cluster.request_update()
+            raise KafkaTimeoutError(f"there is no topic {self._topic}")
+        return number % len(known)
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Stop reading for these input partitions, which another worker has now or which are placed."""
