@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +63,7 @@ class KafkaPythonClient:
         self._publisher = Publisher(settings, self._options, transactional_id(settings))
         self._placement = Placement(settings, rebuild_span_ms, self._options, make_reader)
         self._watchdog = Watchdog(settings.kafka.stuck_timeout)
+        self._name = ""  # of this member, as the group gave it
         self._member: Any = None  # what the group knew us as when the records in hand were polled
         self._source = ""
         self._unplaced: set[int] = set()  # assigned, but where to read from is not known yet
@@ -85,9 +86,13 @@ class KafkaPythonClient:
 
     def poll(self, timeout_ms: int) -> RecordBatch:
         """Implement `Client.poll`; an unreachable broker gives an empty batch."""
+        if self._group.consumer is None:  # connecting anew failed
+            self._join()
         # kafka-python throws a join away that completes between two polls: while there is one it must have the time
         records = self._group.fetch(0 if self._unplaced and self._group.settled() else timeout_ms)
+        self._note_new_name()
         self._note_rebalances()
+        self._note_jumps(records)
         self._watch()
         waiting = set(self._unplaced)  # their records were fetched from wherever kafka-python stood
         if waiting:
@@ -128,9 +133,7 @@ class KafkaPythonClient:
         if self._transactional and not self._is_member():
             raise RetryableError("could not publish: this member has lost its place in the group")
         self._checkpointed.update(record.partition for record in state)
-        topic, partition_for = self._settings.topics.state, self._placement.partition_for
-        saved = [Message(topic, one.key, one.value, (), partition_for(one.partition)) for one in state]
-        self._publisher.publish([*messages, *saved])
+        self._publisher.publish([*messages, *self._saved(state)])
 
     def commit(self) -> None:
         """Implement `Client.commit`; never goes below the committed offset while a partition is restored."""
@@ -188,13 +191,32 @@ class KafkaPythonClient:
                 self._group.consumer.seek(TopicPartition(self._topic, number), self._places[number].next)
         return []
 
+    def _note_new_name(self) -> None:
+        """Drop everything where the group has given this member another name, and so had thrown it out.
+
+        kafka-python says nothing of what was lost where that happens while it joins.
+        """
+        name = self._group.consumer.group_metadata().member_id
+        if name != self._name:
+            self._release(list(self._places))
+        self._name = name
+
+    def _note_jumps(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
+        """Place partitions anew that kafka-python reads on elsewhere, as records were deleted or the log's end lost."""
+        jumped = self._group.out_of_range()
+        for part, rows in records.items():
+            place = self._places.get(part.partition)
+            if place is not None and rows[0].offset < place.next:
+                jumped.add(part.partition)
+        self._release(self._places.keys() & jumped)
+
     def _note_rebalances(self) -> None:
         for assigned, numbers in self._group.changes():
             self._release(numbers)
             if not assigned:
                 self._unplaced.difference_update(numbers)
 
-    def _release(self, numbers: Sequence[int]) -> None:
+    def _release(self, numbers: Collection[int]) -> None:
         """Forget where partitions stand: their state is dropped and they are placed anew."""
         for number in numbers:
             self._places.pop(number, None)
@@ -219,6 +241,9 @@ class KafkaPythonClient:
         self._release(list(self._places))
         self._unplaced.clear()
         self._group.leave(self._kafka.delivery_timeout)
+        self._join()
+
+    def _join(self) -> None:
         try:
             self._group.join(time.monotonic() + self._kafka.delivery_timeout / 1_000)
         except (KafkaError, OSError) as error:
@@ -262,6 +287,13 @@ class KafkaPythonClient:
             TopicPartition(self._topic, number): OffsetAndMetadata(offset, self._source, -1)
             for number, offset in offsets.items()
         }
+
+    def _saved(self, state: Sequence[StateRecord]) -> list[Message]:
+        topic, partition_for = self._settings.topics.state, self._placement.partition_for
+        try:
+            return [Message(topic, one.key, one.value, (), partition_for(one.partition)) for one in state]
+        except KafkaError as error:
+            raise routed(error, "write a checkpoint") from None
 
     def _commit_alone(self, offsets: Mapping[int, int]) -> None:
         try:

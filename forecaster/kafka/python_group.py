@@ -81,6 +81,7 @@ class Group:
         self._options = {**options, **group_options(settings.kafka)}
         self._rebalances = Rebalances()
         self._silent = False
+        self._out_of_range: set[int] = set()
         self.consumer: Any = None
 
     def join(self, deadline: float) -> None:
@@ -88,6 +89,7 @@ class Group:
         left_ms = max(1, int((deadline - time.monotonic()) * 1_000))
         self.consumer = KafkaConsumer(**{**self._options, "bootstrap_timeout_ms": left_ms})
         self.consumer.subscribe([self._topic], listener=self._rebalances)
+        self._watch_resets()
         # kafka-python loses the request for a topic's metadata when another one is under way, and a group leader
         # without it assigns no partition to anyone: fetch it before the first poll joins.
         while not self.consumer.partitions_for_topic(self._topic):
@@ -98,6 +100,7 @@ class Group:
         """Leave the group (a static member keeps its place) and close the connection."""
         consumer, self.consumer = self.consumer, None
         self._rebalances.notes.clear()
+        self._out_of_range.clear()
         if consumer is not None:
             with suppress(KafkaError):
                 consumer.close(timeout_ms=timeout_ms)
@@ -144,6 +147,36 @@ class Group:
         """What happened to partitions since the last call: (assigned?, partitions)."""
         while self._rebalances.notes:
             yield self._rebalances.notes.popleft()
+
+    def out_of_range(self) -> set[int]:
+        """Partitions whose next record was no longer in the log since the last call: kafka-python went elsewhere.
+
+        By then `source` is that of now. Raises `RetryableError` where the broker does not tell.
+        """
+        found = set(self._out_of_range)
+        if found:
+            try:
+                self._refresh()
+            except KafkaError as error:
+                raise routed(error, "ask for the input topic") from None
+        self._out_of_range -= found
+        return found
+
+    def _refresh(self) -> None:
+        consumer = self.consumer
+        asked = consumer._cluster.request_update()  # noqa: SLF001
+        consumer._net.run(consumer._manager.wait_for, asked, self._kafka.delivery_timeout)  # noqa: SLF001
+
+    def _watch_resets(self) -> None:
+        """Note what kafka-python resets in silence, whereby records would be passed over that nobody counts."""
+        subscription = self.consumer._subscription  # noqa: SLF001
+        reset = subscription.request_offset_reset
+
+        def noted(part: TopicPartition, *strategy: Any) -> None:
+            self._out_of_range.add(part.partition)
+            reset(part, *strategy)
+
+        subscription.request_offset_reset = noted
 
     def source(self) -> str:
         """The id of the input topic as the last metadata have it: another one once it was deleted and made anew."""

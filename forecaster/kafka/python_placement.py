@@ -1,6 +1,7 @@
 """Finds where newly assigned partitions begin: with which checkpoint, from which offset, silent up to which."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_LOOKUP_MS = 1_000  # doubled up to the longest while the broker is away: poll must stay short
 LONGEST_LOOKUP_MS = 8_000
+PAUSE_SECONDS = 0.2
 
 
 class Placement:
@@ -77,6 +79,7 @@ class Placement:
         if isinstance(failure, ConfigError):
             raise failure from None
         logger.warning("%s; trying again", failure)
+        time.sleep(PAUSE_SECONDS)  # some errors return at once; do not spin on them
         self._lookup_ms = min(2 * self._lookup_ms, LONGEST_LOOKUP_MS)
 
     def partition_for(self, number: int) -> int:

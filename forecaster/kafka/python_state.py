@@ -1,5 +1,6 @@
 """Reads the state topic for partitions that were just assigned, a fetch at a time, while the others go on."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from forecaster.checkpoint.reader import Reader
 from forecaster.kafka.python_group import READING
 
 ANSWER_MS = 5_000
+STALL_SECONDS = 30.0  # without a step forward: the log was cut or made anew, and its end is no longer where it was
 
 
 class StateTopic:
@@ -25,10 +27,19 @@ class StateTopic:
         self._readers: dict[int, Reader] = {}  # by input partition
         self._ends: dict[TopicPartition, int] = {}  # of those that are read now
         self._at: dict[TopicPartition, int] = {}
+        self._waited = 0.0  # seconds in which none of them went on
 
     def partition_for(self, number: int) -> int:
-        """The partition of the state topic that holds the state of input partition `number`."""
-        return number % len(self._open().partitions_for_topic(self._topic))
+        """The partition of the state topic that holds the state of input partition `number`.
+
+        Raises `KafkaError` while there is no such topic.
+        """
+        cluster = self._open()._cluster  # noqa: SLF001  # asked of the consumer it would wait without a limit
+        known = cluster.partitions_for_topic(self._topic)
+        if not known:
+            cluster.request_update()
+            raise KafkaTimeoutError(f"there is no topic {self._topic}")
+        return number % len(known)
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Stop reading for these input partitions, which another worker has now or which are placed."""
@@ -43,9 +54,7 @@ class StateTopic:
         consumer = self._open()
         self._want(sorted(set(wanted) - self._readers.keys()))
         if any(self._at[part] < end for part, end in self._ends.items()):
-            for part, rows in consumer.poll(timeout_ms=timeout_ms).items():
-                self._add(part.partition, rows)
-            self._at = {part: consumer.position(part) for part in self._ends}
+            self._go_on(consumer, timeout_ms)
         return {number: reader for number, reader in self._readers.items() if self._complete(number)}
 
     def close(self) -> None:
@@ -74,9 +83,20 @@ class StateTopic:
         still = {part for part, end in self._ends.items() if self._at[part] < end}
         self._at = {part: self._at[part] for part in still} | begins
         self._ends = {part: self._ends[part] for part in still} | ends
+        self._waited = 0.0
         self._consumer.assign(sorted(self._ends))
         for part, offset in self._at.items():
             self._consumer.seek(part, offset)
+
+    def _go_on(self, consumer: Any, timeout_ms: int) -> None:
+        before, begun = self._at, time.monotonic()
+        for part, rows in consumer.poll(timeout_ms=timeout_ms).items():
+            self._add(part.partition, rows)
+        self._at = {part: consumer.position(part, timeout_ms=ANSWER_MS) or 0 for part in self._ends}
+        self._waited = 0.0 if self._at != before else self._waited + time.monotonic() - begun
+        if self._waited > STALL_SECONDS:
+            self.close()
+            raise KafkaTimeoutError(f"{self._topic} gave nothing for {STALL_SECONDS:g} s; beginning anew")
 
     def _add(self, state_partition: int, rows: list[Any]) -> None:
         readers = [reader for number, reader in self._readers.items() if self.partition_for(number) == state_partition]

@@ -306,6 +306,13 @@ def test_a_missing_topic_is_named_when_it_may_not_be_created(rig: Rig) -> None:
 # ---- what only a real broker can show ----
 
 
+@pytest.mark.parametrize("policy", ["delete", "compact,delete"])
+def test_a_state_topic_that_forgets_is_refused(kafka_rig: KafkaRig, policy: str) -> None:
+    create_topics(kafka_rig.bootstrap, {kafka_rig.settings.topics.state: 1}, **{"cleanup.policy": policy})
+    with pytest.raises(ConfigError, match=r"^topics\.state = .* its cleanup\.policy deletes checkpoints"):
+        kafka_rig.client().start()
+
+
 @pytest.mark.parametrize("server", ["127.0.0.1:{port}", "no-such-host.invalid:9092"])
 def test_a_start_without_a_broker_gives_up_in_time_with_one_line(server: str) -> None:
     settings = make_settings(server.format(port=free_port()), startup_timeout="1500ms")

@@ -7,8 +7,10 @@ import pytest
 from integration.helpers import create_topics, produce, wait_until
 from integration.rigs import KafkaRig, Reader, group_of
 from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
+from kafka.errors import NodeNotReadyError
 
-from forecaster.errors import ForecasterError
+from forecaster.errors import ForecasterError, RetryableError
+from forecaster.kafka import python_group
 from forecaster.kafka.python_group import READING
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
@@ -114,6 +116,79 @@ def test_a_topic_made_anew_under_a_running_worker_is_read_from_its_beginning(rig
     wait_until(lambda: reader.poll() is not None and len(reader.rows) >= 3, 90, what="the new topic's records")
     assert reader.values(silent=False) == numbered(100, 103)
     assert set(reader.drops) == {0, 1}
+
+
+def behind(rig: KafkaRig, reader: Reader) -> TopicPartition:
+    """Let `reader`, which has committed 10 records, see nothing of the next ten while they come."""
+    part, consumer = TopicPartition(rig.settings.topics.input, 0), reader.client._group.consumer
+    consumer.pause(part)
+    for _ in range(5):  # the fetch that is under way
+        reader.poll()
+    rig.send(numbered(10, 20))
+    return part
+
+
+@pytest.mark.parametrize("lost_offsets", ["continue", "stop"])
+def test_records_that_are_deleted_under_a_running_worker_are_counted_too(rig: KafkaRig, lost_offsets: str) -> None:
+    rig.send(numbered(0, 10))
+    reader = started(rig, lost_offsets=lost_offsets).until(10)
+    reader.client.publish([])
+    reader.client.commit()
+    part = behind(rig, reader)
+    rig.delete_before(0, 14)
+    reader.rows.clear()
+    reader.drops.clear()
+    reader.client._group.consumer.resume(part)
+    if lost_offsets == "stop":
+        with pytest.raises(ForecasterError, match="4 lost"):
+            reader.until(1)
+        return
+    reader.until(6)
+    assert reader.values(silent=False) == numbered(14, 20)
+    assert incidents(reader) == [("lost_records", 4)]
+    assert reader.drops == [0]
+
+
+def test_a_partition_whose_reader_is_set_back_is_restored_and_gives_nothing_twice(rig: KafkaRig) -> None:
+    rig.send(numbered(0, 10))
+    reader = started(rig).until(10)
+    reader.client.publish([])
+    reader.client.commit()
+    part = behind(rig, reader)
+    reader.client._group.consumer.seek(part, 3)  # as kafka-python does where an unclean election lost the end
+    reader.client._group.consumer.resume(part)
+    reader.drops.clear()
+    reader.rows.clear()
+    reader.until(20)
+    assert reader.values(silent=True) == numbered(0, 10)
+    assert reader.values(silent=False) == numbered(10, 20)
+    assert reader.drops == [0]
+
+
+def test_a_worker_that_cannot_connect_anew_tries_again(rig: KafkaRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.send(numbered(0, 5))
+    reader = started(rig).until(5)
+    with monkeypatch.context() as away:
+        away.setattr(python_group, "KafkaConsumer", lambda **_: (_ for _ in ()).throw(NodeNotReadyError()))
+        with pytest.raises(RetryableError, match="connect anew"):
+            reader.client._connect_anew()
+        reader.client.reset()
+        with pytest.raises(RetryableError, match="connect anew"):
+            reader.poll()
+    reader.rows.clear()
+    assert reader.until(5).values(silent=False) == numbered(0, 5)
+
+
+def test_a_member_that_is_thrown_out_while_it_joins_drops_its_partitions(rig: KafkaRig) -> None:
+    rig.send(numbered(0, 5))
+    reader = started(rig).until(5)
+    reader.drops.clear()
+    coordinator = reader.client._group.consumer._coordinator
+    coordinator.rejoining = coordinator.rejoin_needed = True  # it has sent its JoinGroup when the session runs out
+    coordinator._generation.member_id = "nobody"
+    reader.rows.clear()
+    assert reader.until(5).values(silent=False) == numbered(0, 5)
+    assert reader.drops == [0, 1]
 
 
 def test_partitions_that_are_added_are_read_too(rig: KafkaRig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,19 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from integration.helpers import create_topics, wait_until
+from builders import pipeline
+from integration.helpers import create_topics, read_topic, wait_until
 from integration.kafka_broker import KafkaBroker
 from integration.rigs import KafkaRig, Reader, group_of
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.errors import KafkaTimeoutError
 
+from forecaster.checkpoint.keys import StateRecord
+from forecaster.checkpoint.reader import Reader as CheckpointReader
 from forecaster.errors import ConfigError, FencedError, RetryableError
+from forecaster.kafka import python_state
+from forecaster.kafka.python_client import KafkaPythonClient
+from forecaster.kafka.python_state import StateTopic
 from forecaster.records import Message
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
@@ -218,3 +225,57 @@ def test_of_two_static_members_with_one_name_the_older_ends(rig: KafkaRig) -> No
         return False
 
     wait_until(fenced, what="the end of the older member")
+
+
+def test_a_state_topic_that_is_deleted_is_waited_for_and_no_record_is_lost(rig: KafkaRig) -> None:
+    state, identity = rig.settings.topics.state, pipeline().identity
+    client = KafkaPythonClient(rig.settings, None, "test", lambda number: CheckpointReader("group", number, identity))
+    piece = StateRecord(0, b"key", b"value")
+    client.start()
+    reader = Reader(client)
+    rig.send([b"tick"])
+    reader.until(1)
+    with closing(KafkaAdminClient(bootstrap_servers=rig.bootstrap)) as admin:
+        admin.delete_topics([state])
+    cluster = client._placement._state._consumer._cluster
+    wait_until(lambda: (cluster.request_update(), cluster.partitions_for_topic(state) is None)[1], what="the deletion")
+    with pytest.raises(RetryableError, match="no topic"):
+        client.publish([forecast(rig)], [piece])
+    client.reset()
+    assert len(reader.poll()) == 0
+    create_topics(rig.bootstrap, {state: 1})
+    reader.rows.clear()
+    reader.until(1)
+    client.publish([forecast(rig)], [piece])
+    client.commit()
+    client.close()
+    assert [record.value for record in read_topic(rig.bootstrap, state)] == [b"value"]
+    assert values(rig) == [b"forecast"]
+
+
+def test_a_state_topic_whose_end_is_lost_while_it_is_read_is_read_anew(
+    rig: KafkaRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = []
+
+    class Cut(KafkaConsumer):
+        def end_offsets(self, parts, timeout_ms):
+            ends.append(super().end_offsets(parts, timeout_ms))
+            return {part: end + 5 for part, end in ends[-1].items()} if len(ends) == 1 else ends[-1]
+
+    monkeypatch.setattr(python_state, "KafkaConsumer", Cut)
+    monkeypatch.setattr(python_state, "STALL_SECONDS", 0.5)
+    topic, identity = rig.settings.topics.output, pipeline().identity
+    state = StateTopic(
+        topic, {"bootstrap_servers": rig.bootstrap}, lambda number: CheckpointReader("group", number, identity)
+    )
+
+    def whole() -> bool:
+        try:
+            return 0 in state.read([0], 100)
+        except KafkaTimeoutError:
+            return False
+
+    wait_until(whole, what="the end of the state topic")
+    state.close()
+    assert len(ends) == 2
