@@ -4,10 +4,8 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from kafka import OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import MemberState
@@ -20,22 +18,14 @@ from forecaster.kafka.client import Incident, Lag
 from forecaster.kafka.python_connect import check_topics, connection_options, prepare_library, routed, unavailable
 from forecaster.kafka.python_group import Group
 from forecaster.kafka.python_placement import Placement
+from forecaster.kafka.python_places import Places, Polled
 from forecaster.kafka.python_publisher import Publisher
 from forecaster.kafka.python_restore import Start
 from forecaster.kafka.python_transactions import transactional_id
 from forecaster.kafka.python_watch import Watchdog
-from forecaster.records import Headers, Message, RecordBatch
+from forecaster.records import Message, RecordBatch
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Place:
-    """Where a partition stands: below `resume`, its committed offset, records are silent; `next` is polled next."""
-
-    resume: int
-    next: int
-    time_ms: int | None = None  # the timestamp of the record before
 
 
 class KafkaPythonClient:
@@ -66,12 +56,8 @@ class KafkaPythonClient:
         self._name = ""  # of this member, as the group gave it
         self._member: Any = None  # what the group knew us as when the records in hand were polled
         self._source = ""
-        self._unplaced: set[int] = set()  # assigned, but where to read from is not known yet
-        self._places: dict[int, _Place] = {}
+        self._places = Places()
         self._checkpointed: set[int] = set()  # their state was published since the last commit
-        self._dropped: dict[int, None] = {}
-        self._restored: dict[int, Found] = {}
-        self._incidents: list[Incident] = []
 
     def start(self) -> None:
         """Implement `Client.start`; joining the group goes on inside `poll`."""
@@ -89,40 +75,37 @@ class KafkaPythonClient:
         if self._group.consumer is None:  # connecting anew failed
             self._join()
         # kafka-python throws a join away that completes between two polls: while there is one it must have the time
-        records = self._group.fetch(0 if self._unplaced and self._group.settled() else timeout_ms)
+        records = self._group.fetch(0 if self._places.unplaced and self._group.settled() else timeout_ms)
         self._note_new_name()
         self._note_rebalances()
         self._note_jumps(records)
         self._watch()
-        waiting = set(self._unplaced)  # their records were fetched from wherever kafka-python stood
+        waiting = set(self._places.unplaced)  # their records were fetched from wherever kafka-python stood
         if waiting:
             self._place(timeout_ms)
         self._member = self._group.consumer.group_metadata()
         polled = [
             (part.partition, rows)
             for part, rows in records.items()
-            if part.partition in self._places and part.partition not in waiting
+            if part.partition in self._places.of and part.partition not in waiting
         ]
-        return self._batch(polled if self._is_member() else self._put_back(polled))
+        return self._places.batch(self._topic, polled if self._is_member() else self._put_back(polled))
 
     def dropped(self) -> list[int]:
         """Implement `Client.dropped`."""
-        dropped, self._dropped = sorted(self._dropped), {}
-        return dropped
+        return self._places.dropped()
 
     def restored(self) -> Mapping[int, Found]:
         """Implement `Client.restored`."""
-        restored, self._restored = self._restored, {}
-        return restored
+        return self._places.restored()
 
     def positions(self) -> Mapping[int, int]:
         """Implement `Client.positions`."""
-        return {number: place.next for number, place in self._places.items() if place.next >= place.resume}
+        return self._places.positions()
 
     def incidents(self) -> Sequence[Incident]:
         """Implement `Client.incidents`."""
-        incidents, self._incidents = self._incidents, []
-        return incidents
+        return self._places.told()
 
     def source(self) -> str:
         """Implement `Client.source`."""
@@ -136,37 +119,32 @@ class KafkaPythonClient:
         self._publisher.publish([*messages, *self._saved(state)])
 
     def commit(self) -> None:
-        """Implement `Client.commit`; never goes below the committed offset while a partition is restored."""
-        offsets = {
-            number: max(place.next, place.resume)
-            for number, place in self._places.items()
-            if place.next > place.resume or number in self._checkpointed
-        }
+        """Implement `Client.commit`."""
+        offsets = self._places.to_commit(self._checkpointed)
         if self._transactional:
             self._publisher.commit(self._wire(offsets), self._member)
         else:
             self._commit_alone(offsets)
         self._checkpointed.clear()
-        for number, offset in offsets.items():
-            self._places[number].resume = offset
+        self._places.committed(offsets)
 
     def reset(self) -> None:
         """Implement `Client.reset`; the consumer stays, it reconnects by itself."""
         self._publisher.discard()
         self._checkpointed.clear()
         self._note_rebalances()
-        self._release(list(self._places))
+        self._release(list(self._places.of))
 
     def joined(self) -> bool:
         """Implement `Client.joined`."""
-        if self._group.consumer is None or self._unplaced:
+        if self._group.consumer is None or self._places.unplaced:
             return False
         return self._group.settled()
 
     def lag(self) -> Mapping[int, Lag]:
         """Implement `Client.lag` from what the last fetches told; asks the broker nothing."""
         lags = {}
-        for number in self._places:
+        for number in self._places.of:
             with suppress(KafkaError):  # revoked since the last poll
                 lags[number] = self._lag(number)
         return lags
@@ -184,11 +162,11 @@ class KafkaPythonClient:
             return False
         return bool(member.state == MemberState.STABLE)  # else a newer generation, but the partitions of the one before
 
-    def _put_back(self, polled: Sequence[tuple[int, list[Any]]]) -> list[tuple[int, list[Any]]]:
+    def _put_back(self, polled: Polled) -> Polled:
         """Read these records again once the group has settled: until then nothing could be committed. None are left."""
         for number, _ in polled:
             with suppress(KafkaError, KeyError, ValueError):  # revoked; the note of it comes with the next poll
-                self._group.consumer.seek(TopicPartition(self._topic, number), self._places[number].next)
+                self._group.consumer.seek(TopicPartition(self._topic, number), self._places.of[number].next)
         return []
 
     def _note_new_name(self) -> None:
@@ -198,31 +176,26 @@ class KafkaPythonClient:
         """
         name = self._group.consumer.group_metadata().member_id
         if name != self._name:
-            self._release(list(self._places))
+            self._release(list(self._places.of))
         self._name = name
 
     def _note_jumps(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
         """Place partitions anew that kafka-python reads on elsewhere, as records were deleted or the log's end lost."""
         jumped = self._group.out_of_range()
         for part, rows in records.items():
-            place = self._places.get(part.partition)
+            place = self._places.of.get(part.partition)
             if place is not None and rows[0].offset < place.next:
                 jumped.add(part.partition)
-        self._release(self._places.keys() & jumped)
+        self._release(self._places.of.keys() & jumped)
 
     def _note_rebalances(self) -> None:
         for assigned, numbers in self._group.changes():
             self._release(numbers)
             if not assigned:
-                self._unplaced.difference_update(numbers)
+                self._places.unplaced.difference_update(numbers)
 
     def _release(self, numbers: Collection[int]) -> None:
-        """Forget where partitions stand: their state is dropped and they are placed anew."""
-        for number in numbers:
-            self._places.pop(number, None)
-            self._restored.pop(number, None)
-            self._dropped[number] = None
-        self._unplaced.update(numbers)
+        self._places.release(numbers)
         self._placement.forget(numbers)
 
     def _watch(self) -> None:
@@ -230,16 +203,16 @@ class KafkaPythonClient:
         source, before = self._group.source(), self._source
         self._source = source or before
         if before and source not in ("", before):
-            self._release(list(self._places))
-        stuck = self._watchdog.stuck(self._group.consumer, self._topic, self._places)
+            self._release(list(self._places.of))
+        stuck = self._watchdog.stuck(self._group.consumer, self._topic, self._places.of)
         if stuck:
             text = f"{self._topic}: partitions {stuck} are not read although records wait: connecting anew"
-            self._incidents.append(Incident("stuck_partition", len(stuck), text))
+            self._places.incidents.append(Incident("stuck_partition", len(stuck), text))
             self._connect_anew()
 
     def _connect_anew(self) -> None:
-        self._release(list(self._places))
-        self._unplaced.clear()
+        self._release(list(self._places.of))
+        self._places.unplaced.clear()
         self._group.leave(self._kafka.delivery_timeout)
         self._join()
 
@@ -251,14 +224,14 @@ class KafkaPythonClient:
 
     def _place(self, timeout_ms: int) -> None:
         """Seek partitions to where they begin; those that the broker tells nothing of are left to the next poll."""
-        consumer = self._group.consumer
-        for number in self._unplaced:
-            with suppress(KafkaError, KeyError, ValueError):  # revoked; the note of it comes with the next poll
-                consumer.pause(TopicPartition(self._topic, number))
+        consumer, unplaced = self._group.consumer, self._places.unplaced
+        # What was lost without a word is not ours: placed, its offset would be committed over that of its new owner.
+        unplaced &= {part.partition for part in consumer.assignment()}
+        consumer.pause(*(TopicPartition(self._topic, number) for number in unplaced))
         try:
-            self._placement.reach(consumer, self._unplaced, alone=not self._places)
+            self._placement.reach(consumer, unplaced, alone=not self._places.of)
             self._publisher.open()  # ends what an earlier run left open, which hides offsets
-            starts = self._placement.find(consumer, self._unplaced, self._source, timeout_ms)
+            starts = self._placement.find(consumer, unplaced, self._source, timeout_ms)
             # A start that is stored nowhere is committed at once: "latest" must not move on in a crash.
             self._group.commit(
                 self._wire({number: start.resume for number, start in starts.items() if start.resume != start.stored})
@@ -271,15 +244,13 @@ class KafkaPythonClient:
 
     def _begin(self, number: int, start: Start) -> None:
         part = TopicPartition(self._topic, number)
-        with suppress(KafkaError, KeyError, ValueError):  # as above
+        try:
             self._group.consumer.seek(part, start.restore)
             self._group.consumer.resume(part)
-        self._unplaced.discard(number)
+        except (KafkaError, KeyError, ValueError):  # revoked meanwhile; the note of it comes with the next poll
+            return
         self._placement.forget([number])
-        self._places[number] = _Place(start.resume, start.restore)
-        self._incidents += start.incidents
-        if start.found is not None:
-            self._restored[number] = start.found
+        self._places.begin(number, start)
 
     def _wire(self, offsets: Mapping[int, int]) -> dict[TopicPartition, OffsetAndMetadata]:
         """Offsets with the topic's id beside them, so that they are never taken for another topic's."""
@@ -301,36 +272,11 @@ class KafkaPythonClient:
         except KafkaError as error:
             raise routed(error, "commit") from None
 
-    def _batch(self, parts: Sequence[tuple[int, list[Any]]]) -> RecordBatch:
-        sizes = [len(rows) for _, rows in parts]
-        total = sum(sizes)
-        numbers = [number for number, _ in parts]
-        offset = np.fromiter((row.offset for _, rows in parts for row in rows), np.int64, total)
-        for number, rows in parts:
-            self._places[number].next = rows[-1].offset + 1
-            self._places[number].time_ms = rows[-1].timestamp
-        resume = np.array([self._places[number].resume for number in numbers], np.int64)
-        return RecordBatch(
-            topic=self._topic,
-            partition=np.repeat(np.array(numbers, np.int64), sizes),
-            offset=offset,
-            timestamp_ms=np.fromiter((row.timestamp for _, rows in parts for row in rows), np.int64, total),
-            key=[row.key for _, rows in parts for row in rows],
-            value=[row.value for _, rows in parts for row in rows],
-            headers=[_headers(row.headers) if row.headers else () for _, rows in parts for row in rows],
-            silent=offset < np.repeat(resume, sizes),
-        )
-
     def _lag(self, number: int) -> Lag:
         """Return the lag by position, since behind the last record there may be transaction markers."""
         part, consumer = TopicPartition(self._topic, number), self._group.consumer
         end, position = consumer.highwater(part), consumer.position(part, timeout_ms=0)
         records = 0 if end is None or position is None else max(0, end - position)
-        newest = self._places[number].time_ms
+        newest = self._places.of[number].time_ms
         age = 0.0 if newest is None else max(0.0, self._clock() - newest / 1_000)
         return Lag(records, age if records else 0.0)
-
-
-def _headers(headers: Headers) -> Headers:
-    """Return `headers` with null values as empty ones: kafka-python reads null, but does not produce it."""
-    return [(name, b"" if value is None else value) for name, value in headers]
