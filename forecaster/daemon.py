@@ -93,6 +93,7 @@ class Daemon:
                 event("partition_dropped", partition=partition, series=series)
         for partition, found in self.client.restored().items():
             self.checkpoints.restored(partition, found)
+            self.turned = self._clock()  # hidden state made anew takes minutes where there are very many series
         for incident in self.client.incidents():
             self.metrics.count_incident(incident)
             event(incident.kind, logging.WARNING, number=incident.number, text=incident.text)
