@@ -30,8 +30,9 @@ def transactional_id(settings: Settings) -> str | None:
     """The name of this worker's transactions, the same after a restart; None where there are none."""
     if settings.delivery != "exactly_once":
         return None
-    name = settings.kafka.transactional_id or f"{settings.kafka.group_id}-{socket.gethostname()}"
-    return f"{name}-{settings.kafka.worker_index}"
+    # a host's name has no slash: no two groups and hosts make the same name
+    name = settings.kafka.transactional_id or f"{settings.kafka.group_id}/{socket.gethostname()}"
+    return f"{name}/{settings.kafka.worker_index}"
 
 
 def guard(producer: Any) -> None:

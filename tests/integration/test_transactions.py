@@ -176,7 +176,7 @@ def test_of_two_workers_with_one_identity_the_older_ends_and_the_newer_works_on(
     older = joined(rig, worker_index=1)
     newer = Reader(rig.client(settings=group_of(rig.settings, worker_index=1)))
     newer.client.start()
-    with pytest.raises(FencedError, match=r"^kafka\.transactional_id: .*-1.*kafka\.worker_index") as caught:
+    with pytest.raises(FencedError, match=r"^kafka\.transactional_id: .*/1.*kafka\.worker_index") as caught:
         older.client.publish([forecast(rig, b"the older's")])
     assert caught.value.exit_code == 1
     older.client.close()
