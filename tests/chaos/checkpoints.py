@@ -57,7 +57,7 @@ def other_bundle(state: State, scene: Scene) -> Changes:
     renamed = {
         (number, key.replace(group.encode(), scene.group.encode(), 1)): value for (number, key), value in theirs.items()
     }
-    rounds = scene.produced // scene.ticks.series
+    rounds = scene.produced // scene.ticks.series - scene.ticks.shuffled  # those held back are forecast after it
     scene.unsettled |= {(s, r) for s in range(scene.ticks.series) for r in range(rounds, rounds + SETTLING_ROUNDS)}
     return {**dict.fromkeys(state), **renamed}
 

@@ -11,6 +11,7 @@ from chaos.scene import SESSION_SECONDS, Scene
 from chaos.worker import Worker
 
 LOAD = 1_000
+PATIENT_SECONDS = 45  # the default: within it a restart must be done, also on a busy machine
 SETTLED_SECONDS = 4.0  # several heartbeats, which is how members hear of a rebalance
 
 
@@ -40,6 +41,7 @@ def scale(workers: int) -> object:
 def rolling_restart(scene: Scene, turn: int) -> Tally:
     """Restart each of three static members in turn; the group must not notice."""
     del turn
+    scene.session = PATIENT_SECONDS
     workers = scene.alive() or [scene.worker(index, static=True).start() for index in range(3)]
     scene.feed(LOAD)
     scene.wait_ready(*workers)

@@ -73,6 +73,7 @@ class Scene:
     rig: Rig
     ticks: Ticks = field(default_factory=Ticks)
     poll: int = 400
+    session: int = SESSION_SECONDS
     produced: int = 0
     again: set[Place] = field(default_factory=set)  # forecast twice on purpose
     letters_again: set[bytes] = field(default_factory=set)
@@ -126,7 +127,7 @@ class Scene:
         path = self.rig.folder / f"{unique(self.group)}.toml"
         path.write_text(
             CONFIG.format(
-                delivery=self.rig.delivery, bootstrap=bootstrap, group=group or self.group, session=SESSION_SECONDS,
+                delivery=self.rig.delivery, bootstrap=bootstrap, group=group or self.group, session=self.session,
                 deadline=DELIVERY_SECONDS, poll=self.poll, kafka=kafka, create="false", lateness=self.ticks.shuffled,
                 bundle=bundle or self.rig.bundle, state_section=state_section, **(topics or self.topics),
             )
