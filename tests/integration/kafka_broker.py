@@ -67,7 +67,8 @@ def fetch_jars() -> Path:
         with tempfile.TemporaryDirectory(dir=JARS.parent) as folder:
             lib = Path(folder) / "lib"
             goal = ["dependency:copy-dependencies", f"-DoutputDirectory={lib}", "-DincludeScope=runtime"]
-            subprocess.run(["mvn", "-q", "-B", "-f", str(POM), *goal], check=True)
+            # what it says, colours even where it is quiet, is not part of our caller's output
+            subprocess.run(["mvn", "-q", "-B", "-f", str(POM), *goal], check=True, stdout=2)
             lib.rename(JARS)
     return JARS
 
