@@ -1,6 +1,5 @@
 """The Kafka client on kafka-python: a consumer in the group and a producer, used from one thread."""
 
-import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -25,7 +24,8 @@ from forecaster.kafka.python_transactions import transactional_id
 from forecaster.kafka.python_watch import Watchdog
 from forecaster.records import Message, RecordBatch
 
-logger = logging.getLogger(__name__)
+JOIN_MS = 500  # kafka-python throws a join away that completes between two polls: short polls would never end one
+PLACE_MS = 200  # of a poll, for reading the state topic
 
 
 class KafkaPythonClient:
@@ -74,15 +74,18 @@ class KafkaPythonClient:
         """Implement `Client.poll`; an unreachable broker gives an empty batch."""
         if self._group.consumer is None:  # connecting anew failed
             self._join()
-        # kafka-python throws a join away that completes between two polls: while there is one it must have the time
-        records = self._group.fetch(0 if self._places.unplaced and self._group.settled() else timeout_ms)
+        if not self._group.settled():
+            timeout_ms = max(timeout_ms, JOIN_MS)
+        elif self._places.unplaced:
+            timeout_ms = 0
+        records = self._group.fetch(timeout_ms)
         self._note_new_name()
         self._note_rebalances()
         self._note_jumps(records)
         self._watch()
         waiting = set(self._places.unplaced)  # their records were fetched from wherever kafka-python stood
         if waiting:
-            self._place(timeout_ms)
+            self._place(PLACE_MS)
         self._member = self._group.consumer.group_metadata()
         polled = [
             (part.partition, rows)
