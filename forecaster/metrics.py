@@ -156,12 +156,14 @@ class Metrics:
 
     def count_incident(self, incident: Incident) -> None:
         """Count what a client noticed."""
-        counter = {
-            "lost_records": self.lost_records,
-            "topic_recreated": self.topic_recreations,
-            "stuck_partition": self.stuck_partitions,
-            "checkpoint_refused": self.checkpoints_refused.labels(incident.reason),
-        }[incident.kind]
+        if incident.kind == "checkpoint_refused":
+            counter = self.checkpoints_refused.labels(incident.reason)
+        else:
+            counter = {
+                "lost_records": self.lost_records,
+                "topic_recreated": self.topic_recreations,
+                "stuck_partition": self.stuck_partitions,
+            }[incident.kind]
         counter.inc(incident.number)
 
     def show_lag(self, topic: str, lag: Mapping[int, Lag]) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures that more than one room of tests needs: a real Apache Kafka."""
+"""Fixtures that more than one room of tests needs: a real Apache Kafka, checkpoints in small pieces."""
 
 import os
 import warnings
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from integration.kafka_broker import KafkaBroker, missing_tools
+
+from forecaster.checkpoint import chunks
 
 with warnings.catch_warnings():
     # kafka-python reads its schemas through importlib.resources.read_text, deprecated in Python 3.11 to 3.12.
@@ -19,6 +21,15 @@ REFUSED_SOCKET = r"unclosed <socket\.socket fd=\d+, family=\d+, type=1, proto=6,
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", f"ignore:{REFUSED_SOCKET}:ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def small_records() -> Iterator[None]:
+    """Checkpoints of a few series in many records: a chunk of two series or so, each cut into several."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunks, "CHUNK_BYTES", 1_200)
+        patch.setattr(chunks, "RECORD_BYTES", 700)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_pipeline import KINDS, MADE, assert_same_set, cut_lists, fresh_lines, streams, totals
 
-from forecaster.checkpoint import chunks
 from forecaster.checkpoint.writer import Writer
 from forecaster.config import Settings, StreamSettings
 from forecaster.engine import MOST_CELLS, ROUNDS_LADDER, SERIES_LADDER
@@ -32,13 +31,7 @@ from forecaster.windows import refitted
 NO_STATE = {"max_examples": 50, "deadline": None}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def small_records():
-    """A chunk of two series or so, each cut into several records."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunks, "CHUNK_BYTES", 1_200)
-        patch.setattr(chunks, "RECORD_BYTES", 700)
-        yield
+pytestmark = pytest.mark.usefixtures("small_records")
 
 
 def assert_goes_on(before, after, undisturbed, taken):

@@ -20,12 +20,7 @@ from forecaster.config import InputSettings, Settings, StreamSettings, TopicSett
 CODES = {"missing", "corrupt", "newer_format", "other_settings", "ahead"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def small_records():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunks, "CHUNK_BYTES", 1_200)
-        patch.setattr(chunks, "RECORD_BYTES", 700)
-        yield
+pytestmark = pytest.mark.usefixtures("small_records")
 
 
 @cache

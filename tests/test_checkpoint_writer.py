@@ -13,12 +13,7 @@ from forecaster.config import Settings, StreamSettings
 NAMES = [f"series-{n}" for n in range(9)]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def small_records():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunks, "CHUNK_BYTES", 1_200)
-        patch.setattr(chunks, "RECORD_BYTES", 700)
-        yield
+pytestmark = pytest.mark.usefixtures("small_records")
 
 
 class Line:

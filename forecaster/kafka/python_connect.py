@@ -33,9 +33,8 @@ RETRY_SECONDS = 0.2
 REFUSALS = (AuthorizationError, SaslAuthenticationFailedError)
 STATE_TOPIC = {
     "cleanup.policy": "compact",
-    "segment.bytes": str(
-        32 * 2**20
-    ),  # only what is in a finished segment is compacted, and all of it is read at a start
+    # only what is in a finished segment is compacted, and all that is there is read at a start
+    "segment.bytes": str(32 * 2**20),
     "min.cleanable.dirty.ratio": "0.3",
 }
 CHATTER = {

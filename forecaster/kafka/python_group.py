@@ -133,9 +133,8 @@ class Group:
         """
         coordinator = self.consumer._coordinator  # noqa: SLF001
         silent = coordinator.state == MemberState.STABLE and not coordinator._heartbeat_enabled  # noqa: SLF001
-        if (
-            silent and self._silent and self._options["group_instance_id"]
-        ):  # twice: between two steps of a join it is so
+        # twice in a row: between two steps of a join it is so once
+        if silent and self._silent and self._options["group_instance_id"]:
             raise routed(FencedInstanceIdError(), "poll")
         self._silent = silent
 

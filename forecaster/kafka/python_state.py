@@ -8,7 +8,6 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaTimeoutError
 
 from forecaster.checkpoint.reader import Reader
-from forecaster.kafka.python_group import READING
 
 ANSWER_MS = 5_000
 STALL_SECONDS = 30.0  # without a step forward: the log was cut or made anew, and its end is no longer where it was
@@ -66,7 +65,7 @@ class StateTopic:
 
     def _open(self) -> Any:
         if self._consumer is None:
-            self._consumer = KafkaConsumer(**{**self._options, **READING, "bootstrap_timeout_ms": ANSWER_MS})
+            self._consumer = KafkaConsumer(**{**self._options, "bootstrap_timeout_ms": ANSWER_MS})
             if not self._consumer.partitions_for_topic(self._topic):
                 self.close()
                 raise KafkaTimeoutError(f"no metadata of {self._topic}")
