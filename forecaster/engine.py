@@ -1,35 +1,50 @@
-"""Inference with carried state: gather, one compiled scan over the rounds, scatter.
+"""Inference with carried state: one compiled call gathers nothing twice, scans the rounds and forecasts.
 
-Shapes are padded to a ladder on both axes, so that nothing is compiled once the daemon runs.
+A tile of one round, which is what a live stream brings, is one call from state to quantiles. One of several
+rounds is a scan, and the outputs are made for the cells that are forecast from.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 
+from forecaster.compiling import Compiler, compile_function, faster, on_accelerator
+from forecaster.hidden import DeviceHidden, Hidden, HostHidden, to_numpy
+from forecaster.logs import event
 from forecaster.network import Network
 from forecaster.records import Bool, Float, Int
-from forecaster.series import with_room
-from forecaster.tile import Stage, Tile
+from forecaster.shapes import Shapes, pad_rows, rung
+from forecaster.tile import Scaled, Stage, Tile
 
-SERIES_LADDER = (2, 16, 128, 1024)
+SERIES_LADDER = (2, 16, 128, 1024, 4096)
 ROUNDS_LADDER = (1, 8, 64, 512)
-HEAD_LADDER = (2, 16, 128, 1024)
 MOST_CELLS = 16_384  # series × rounds of one call: bounds the memory of a tile
-CALL_CELLS = 512  # what starting a call costs, in cells of work
+ON_ACCELERATOR = (16_384, 65_536)  # rungs that pay where a call of this size takes no longer than a small one
+TRIED = 1024  # series of the call that compilers are compared by
 
 
 class Engine:
-    """The network with the hidden state of every slot, `[layers][slots, units]` in float32."""
+    """The network with the hidden state of every slot.
 
-    def __init__(self, network: Network) -> None:
+    With `resident` there is room for so many slots on the device, which keeps their state.
+    """
+
+    def __init__(self, network: Network, resident: int | None = None) -> None:
         self.network = network
-        self.hidden = [np.zeros((0, units), np.float32) for units in network.settings.units]
+        units = network.settings.units
+        self.hidden: Hidden = HostHidden(units) if resident is None else DeviceHidden(units, resident)
+        wide, cells = (ON_ACCELERATOR, ON_ACCELERATOR[-1]) if on_accelerator() else ((), MOST_CELLS)
+        self.shapes = Shapes((*SERIES_LADDER, *wide), ROUNDS_LADDER, cells)
         self.compiled_shapes = 0
-        self._advance = compile_function(self._counted(network.advance))
-        self._head = compile_function(self._counted(network.head))
+        self._resident = resident is not None
+        self._compile("xla")
+        self._compiling = self._compile_all()
+
+    def _compile(self, compiler: Compiler) -> None:
+        self._step = self.hidden.compile(self._counted(self.network.step), compiler)
+        self._advance = self.hidden.compile(self._counted(self.network.advance), compiler)
+        self._head = compile_function(self._counted(self.network.head), compiler)
 
     def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def traced(*arguments: Any) -> Any:
@@ -39,43 +54,90 @@ class Engine:
         return traced
 
     def warm_up(self) -> None:
-        """Compile every shape of the ladders."""
-        inputs, units = self.network.settings.inputs, self.network.settings.units
-        for series in SERIES_LADDER:
-            for rounds in ROUNDS_LADDER:
-                if series * rounds <= MOST_CELLS:
-                    state = [np.zeros((series, n), np.float32) for n in units]
-                    zeros = np.zeros((series, rounds, inputs), np.float32)
-                    self._advance(zeros, np.zeros((series, rounds), bool), state)
-        each_step = self.network.settings.horizon, self.network.settings.recents
-        for rows in HEAD_LADDER:
-            self._head(*(np.zeros((rows, *shape), np.float32) for shape in ((units[-1],), (inputs,), each_step)))
+        """Choose the compiler, and compile what can serve everything: the shapes of one round.
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The hidden state by layer, slots first."""
-        return {f"hidden.{layer}": hidden for layer, hidden in enumerate(self.hidden)}
+        State on the device is not to be touched from two threads: there all shapes are compiled at once.
+        """
+        state = [np.zeros((TRIED, units), np.float32) for units in self.network.settings.units]
+        compiler, seconds = faster(self.network.step, [state, *self._zeros(TRIED)])
+        self._compile(compiler)
+        self.shapes.ready = []
+        singles = len([shape for shape in self.shapes.all() if shape.rounds == 1])
+        while (self._resident or len(self.shapes.ready) < singles) and self.compile_next():
+            pass
+        milliseconds = ", ".join(f"{name} {1_000 * value:.2f}" for name, value in seconds.items())
+        event("engine_compiled", compiler=compiler, series=TRIED, milliseconds=milliseconds)
+
+    def compile_next(self) -> bool:
+        """Compile one more of the shapes, which is used from then on; False where there is none left.
+
+        It may run on another thread than `forecast`.
+        """
+        return next(self._compiling, False)
+
+    def _compile_all(self) -> Iterator[bool]:
+        nothing = np.zeros(0, np.int64)
+        several = [shape for shape in self.shapes.all() if shape.rounds > 1]
+        for shape in self.shapes.all()[: -len(several)]:
+            self.hidden.carry(self._step, nothing, shape.series, *self._zeros(shape.series))
+            self.shapes.ready = [*self.shapes.ready, shape]
+            yield True
+        for rows in self.shapes.series:
+            hidden = np.zeros((rows, self.network.settings.units[-1]), np.float32)
+            self._head(hidden, *self._zeros(rows))
+            yield True
+        for shape in several:
+            inputs = np.zeros((*shape, self.network.settings.inputs), np.float32)
+            self.hidden.carry(self._advance, nothing, shape.series, inputs, np.zeros(shape, bool))
+            self.shapes.ready = [*self.shapes.ready, shape]
+            yield True
+
+    def _zeros(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and recent profiles of so many rows."""
+        settings = self.network.settings
+        recent = np.zeros((rows, settings.horizon, settings.recents), np.float32)
+        return np.zeros((rows, settings.inputs), np.float32), recent
+
+    def rows(self, slot: Int) -> dict[str, np.ndarray]:
+        """A copy of the state of `slot` by layer."""
+        return {f"hidden.{layer}": rows for layer, rows in enumerate(self.hidden.read(slot))}
+
+    def put(self, slot: Int, rows: Mapping[str, np.ndarray]) -> None:
+        """Make `rows`, as `rows` gave them, the state of `slot`."""
+        self.hidden.write(slot, [rows[f"hidden.{layer}"] for layer in range(len(self.network.settings.units))])
 
     def grow(self, capacity: int) -> None:
         """Make room for slots below `capacity`."""
-        self.hidden = [with_room(hidden, capacity) for hidden in self.hidden]
+        self.hidden.grow(capacity)
 
     def forget(self, slots: Int) -> None:
         """Return `slots` to the state before the first observation."""
-        for hidden in self.hidden:
-            hidden[slots] = 0
+        if len(slots):
+            self.hidden.write(slots, [0.0] * len(self.network.settings.units))
 
-    def forecast(self, tile: Tile, stage: Stage) -> np.ndarray:
-        """Scaled quantiles `[n, horizon, quantiles]` at the tile's cells; every state moves on to its last round."""
+    def forecast(self, tile: Tile, stage: Stage) -> Scaled:
+        """Scaled quantiles at the tile's cells, on their way; every state moves on to its last round."""
+        horizon, (series, rounds) = self.network.settings.horizon, tile.valid.shape
         with stage("features"):
             inputs = tile.step.inputs()
+        if rounds == 1:
+            with stage("features"):
+                recent = tile.step.recent(np.arange(series), np.zeros(series, np.int64), horizon)
+            with stage("infer"):
+                return Scaled([self.step(tile.slot, inputs[:, 0], recent)], tile.row)
         with stage("infer"):
             hidden = self.advance(tile.slot, inputs, tile.valid)
-            recent = tile.step.recent(tile.row, tile.column, self.network.settings.horizon)
+            recent = tile.step.recent(tile.row, tile.column, horizon)
             return self.head(hidden[tile.row, tile.column], inputs[tile.row, tile.column], recent)
 
     def baseline(self, tile: Tile) -> Float:
         """Level plus profiles of the next steps, `[n, horizon]`."""
         return tile.step.baseline(tile.row, tile.column, self.network.settings.horizon)
+
+    def step(self, slot: Int, inputs: np.ndarray, recent: np.ndarray) -> Any:
+        """Carry `slot` through one round; scaled quantiles `[rows, horizon, quantiles]`, those of `slot` first."""
+        rows = rung(len(slot), self.shapes.series)
+        return self.hidden.carry(self._step, slot, rows, pad_rows(inputs, rows), pad_rows(recent, rows))
 
     def advance(self, slot: Int, inputs: np.ndarray, valid: Bool) -> np.ndarray:
         """Carry the state of `slot` through `inputs` `[series, rounds, inputs]`.
@@ -84,77 +146,25 @@ class Engine:
         leave the state alone.
         """
         series, rounds = valid.shape
-        rows, columns = rung(series, SERIES_LADDER), rung(rounds, ROUNDS_LADDER)
-        gathered = [pad_rows(hidden[slot], rows) for hidden in self.hidden]
-        padded = np.pad(inputs, ((0, rows - series), (0, columns - rounds), (0, 0)))
-        mask = np.pad(valid, ((0, rows - series), (0, columns - rounds)))
-        output, carried = self._advance(padded, mask, gathered)
-        for hidden, last in zip(self.hidden, carried, strict=True):
-            hidden[slot] = keras.ops.convert_to_numpy(last)[:series]
-        return np.asarray(keras.ops.convert_to_numpy(output)[:series, :rounds])
+        shape = self.shapes.holding(series, rounds)
+        padded = np.zeros((*shape, inputs.shape[-1]), np.float32)
+        mask = np.zeros(shape, bool)
+        padded[:series, :rounds], mask[:series, :rounds] = inputs, valid
+        output = self.hidden.carry(self._advance, slot, shape.series, padded, mask)
+        return to_numpy(output)[:series, :rounds]
 
     def rebuild(self, slot: Int, inputs: np.ndarray, length: Int) -> None:
         """Carry the state of `slot` anew through the first `length` `[series]` rounds of `inputs`."""
         self.forget(slot)
-        for runs, done, rounds in tiles(length):
+        for runs, done, rounds in self.shapes.tiles(length):
             valid = np.arange(done, done + rounds) < length[runs][:, None]
             self.advance(slot[runs], inputs[runs, done : done + rounds], valid)
 
-    def head(self, hidden: np.ndarray, inputs: np.ndarray, recent: np.ndarray) -> np.ndarray:
-        """Scaled quantiles `[n, horizon, quantiles]` for rows of `hidden`, `inputs` and `recent`."""
-        settings = self.network.settings
-        parts = [np.zeros((0, settings.horizon, len(settings.quantiles)), np.float32)]
-        for low in range(0, len(hidden), HEAD_LADDER[-1]):
-            part = slice(low, min(low + HEAD_LADDER[-1], len(hidden)))
-            count = part.stop - part.start
-            rows = rung(count, HEAD_LADDER)
-            output = self._head(*(pad_rows(array[part], rows) for array in (hidden, inputs, recent)))
-            parts.append(keras.ops.convert_to_numpy(output)[:count])
-        return np.concatenate(parts)
-
-
-def tiles(length: Int) -> Iterator[tuple[Int, int, int]]:
-    """Cover runs of `length` rounds by rectangles of ladder shapes, as (runs, first round, rounds).
-
-    Every run's rounds come in order. The size of each rectangle is the one that wastes least,
-    counting the padding and what a call costs in itself.
-    """
-    longest_first = np.argsort(-length, kind="stable")
-    for low in range(0, len(length), SERIES_LADDER[-1]):
-        runs = longest_first[low : low + SERIES_LADDER[-1]]
-        done = 0
-        while len(runs):
-            left = length[runs] - done
-            rounds = max(ROUNDS_LADDER, key=lambda r: _efficiency(left, r))
-            yield runs, done, int(min(rounds, left[0]))
-            done += rounds
-            runs = runs[length[runs] > done]
-
-
-def _efficiency(left: Int, rounds: int) -> float:
-    """Useful share of the work of one call that takes up to `rounds` of the rounds `left`."""
-    cells = rung(len(left), SERIES_LADDER) * rounds
-    if cells > MOST_CELLS:
-        return 0.0
-    return float(np.minimum(left, rounds).sum()) / (cells + CALL_CELLS)
-
-
-def rung(size: int, ladder: tuple[int, ...]) -> int:
-    """The smallest rung of `ladder` that holds `size`."""
-    return next(rung for rung in ladder if rung >= size)
-
-
-def pad_rows(rows: np.ndarray, count: int) -> np.ndarray:
-    """`rows` with zero rows behind, `count` in all."""
-    return np.pad(rows, ((0, count - len(rows)), *[(0, 0)] * (rows.ndim - 1)))
-
-
-def compile_function(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` compiled by XLA once per shape, on whichever backend Keras runs."""
-    if keras.backend.backend() == "jax":
-        import jax  # noqa: PLC0415  # only one of the two backends is installed
-
-        return jax.jit(function)  # type: ignore[no-any-return]
-    import tensorflow as tf  # noqa: PLC0415
-
-    return tf.function(function, jit_compile=True, autograph=False)  # type: ignore[no-any-return]
+    def head(self, hidden: np.ndarray, inputs: np.ndarray, recent: np.ndarray) -> Scaled:
+        """Scaled quantiles for rows of `hidden`, `inputs` and `recent`."""
+        most, tensors = self.shapes.series[-1], []
+        for low in range(0, len(hidden), most):
+            parts = [array[low : low + most] for array in (hidden, inputs, recent)]
+            rows = rung(len(parts[0]), self.shapes.series)
+            tensors.append(self._head(*(pad_rows(part, rows) for part in parts)))
+        return Scaled(tensors, np.arange(len(hidden)))

@@ -1,14 +1,16 @@
 """From the block of new observations to quantiles: features, carried state, and the way back."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from forecaster.engine import tiles
-from forecaster.features import Features, FeatureSettings
+from forecaster.features import Features, FeatureSettings, FeatureStep
 from forecaster.networks import AnyNetwork, make_engine
 from forecaster.records import Bool, Float, Int
-from forecaster.tile import Stage, Tile, no_stage
+from forecaster.series import copied
+from forecaster.tile import Scaled, Stage, Tile, no_stage
 from forecaster.windows import Block, Windows
 
 REBUILD_CELLS = 1 << 16  # series × rounds whose features are made at once: bounds the memory
@@ -40,9 +42,19 @@ class Inference:
         self.features, self.engine, self.windows = Features(features), make_engine(network), windows
         self._network, self._stage = network.settings, stage
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Every state array by name, slots first."""
-        return self.features.arrays() | self.engine.arrays()
+    def rows(self, slots: Int) -> dict[str, np.ndarray]:
+        """A copy of the state of `slots` by name, slots first."""
+        return {name: copied(array, slots) for name, array in self.features.arrays().items()} | self.engine.rows(slots)
+
+    def put(self, slots: Int, rows: Mapping[str, np.ndarray]) -> None:
+        """Make `rows`, as `rows` gave them, the state of `slots`; the network's own may be missing."""
+        for name, array in self.features.arrays().items():
+            array[slots] = rows[name]
+        if self._own_state() <= set(rows):
+            self.engine.put(slots, rows)
+
+    def _own_state(self) -> set[str]:
+        return set(self.engine.rows(np.zeros(0, np.int64)))
 
     def grow(self) -> None:
         """Make room for every slot that the windows have room for."""
@@ -56,12 +68,12 @@ class Inference:
         for part in (self.features, self.engine, self.windows):
             part.forget(slots)
 
-    def rebuild(self, slots: Int) -> None:
-        """Make the network's own state of `slots` from their windows, where it is another network's.
+    def complete(self, slots: Int, names: Collection[str]) -> None:
+        """Make the network's own state of `slots` from their windows, where it is none of the `names` that were put.
 
         The features of these rounds are those of a series that already knows what came after: near enough.
         """
-        if not self.engine.arrays():
+        if self._own_state() <= set(names):
             return
         slots = slots[self.windows.rounds[slots] > 0]
         series = max(1, REBUILD_CELLS // self.windows.context_length)
@@ -74,13 +86,12 @@ class Inference:
     def run(self, block: Block, emit: Bool) -> Emitted:
         """Carry every series through its rows of `block`; forecast from the rows where `emit` is set."""
         self.grow()
-        parts = [self._nothing()]
+        pending = []
         for first, length in block.waves():
             self.forget(block.slot[first][block.fresh[first]])
-            parts += [
-                self._tile(block, emit, first[runs] + done, length[runs] - done, rounds)
-                for runs, done, rounds in tiles(length)
-            ]
+            for runs, done, rounds in self.engine.shapes.tiles(length):
+                pending.append(self._tile(block, emit, first[runs] + done, length[runs] - done, rounds))
+        parts = [self._nothing(), *(self._fetched(tile) for tile in pending if len(tile.row))]
         columns = ("row", "quantiles", "scale", "seen")
         return Emitted(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
 
@@ -88,8 +99,8 @@ class Inference:
         shape = (0, self._network.horizon, len(self._network.quantiles))
         return Emitted(np.zeros(0, np.int64), np.zeros(shape), np.zeros(0), np.zeros(0, np.int64))
 
-    def _tile(self, block: Block, emit: Bool, first: Int, left: Int, rounds: int) -> Emitted:
-        """One rectangle: up to `rounds` rows of each of the runs that go on at rows `first`."""
+    def _tile(self, block: Block, emit: Bool, first: Int, left: Int, rounds: int) -> "_Pending":
+        """One rectangle: up to `rounds` rows of each of the runs that go on at rows `first`; carries their state on."""
         valid = np.arange(rounds) < left[:, None]
         cell = np.where(valid, first[:, None] + np.arange(rounds), 0)
         slot = block.slot[first]
@@ -100,8 +111,26 @@ class Inference:
         tile = Tile(slot, values, valid, step, row, column, self.windows)
         scaled = self.engine.forecast(tile, self._stage)
         with self._stage("features"):
-            values_and_scale = step.forecast(row, column, scaled, self.engine.baseline(tile))
-            emitted = Emitted(cell[row, column], *values_and_scale, step.seen[row, column])
+            pending = _Pending(cell[row, column], row, column, step, self.engine.baseline(tile), scaled)
             self.windows.push(slot, values, np.minimum(left, rounds))
             step.commit()
-        return emitted
+        return pending
+
+    def _fetched(self, tile: "_Pending") -> Emitted:
+        """Wait for a tile's quantiles and scale them back."""
+        with self._stage("infer"):
+            scaled = tile.scaled.fetch()
+        with self._stage("features"):
+            values, scale = tile.step.forecast(tile.row, tile.column, scaled, tile.baseline)
+        return Emitted(tile.cell, values, scale, tile.step.seen[tile.row, tile.column])
+
+
+class _Pending(NamedTuple):
+    """A tile whose quantiles a device may still be computing; `cell` are the rows of the block that it forecasts."""
+
+    cell: Int
+    row: Int
+    column: Int
+    step: FeatureStep
+    baseline: Float
+    scaled: Scaled

@@ -71,7 +71,18 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
             hidden = layer(hidden, training=training)
         return self.dropout(hidden, training=training)
 
-    def advance(self, inputs: Tensor, valid: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def step(self, state: list[Tensor], inputs: Tensor, recent: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Quantiles `[series, horizon, quantiles]` after one round of `inputs` `[series, inputs]`, and the new state.
+
+        `state` has `[series, units]` for every layer; `recent` are `[series, horizon, recents]`.
+        """
+        hidden, carried = inputs, []
+        for layer, start in zip(self.recurrent, state, strict=True):
+            hidden = _gru(layer.cell, _projected(layer.cell, hidden), start)
+            carried.append(hidden)
+        return self.head(hidden, inputs, recent), carried
+
+    def advance(self, state: list[Tensor], inputs: Tensor, valid: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The last layer's output `[series, rounds, units]` and every layer's state `[series, units]`.
 
         `inputs` are `[series, rounds, inputs]`; rounds where `valid` is false leave the state alone.
@@ -124,24 +135,30 @@ class RecentProfiles(keras.layers.Layer):  # type: ignore[misc]
 
 
 def _scan_gru(cell: Any, inputs: Tensor, valid: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """A GRU (Cho et al. 2014, `reset_after` form) along the rounds, from a carried state.
+    """A GRU along the rounds, from a carried state.
 
     The products of the inputs do not depend on the state: they are taken for all rounds at once.
     """
-    units = cell.units
-    bias = ops.convert_to_tensor(cell.bias)
-    recurrent_kernel = ops.convert_to_tensor(cell.recurrent_kernel)
-    projected = ops.matmul(inputs, ops.convert_to_tensor(cell.kernel)) + bias[0]
 
     def step(hidden: Tensor, row: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         from_input, is_valid = row
-        from_hidden = ops.matmul(hidden, recurrent_kernel) + bias[1]
-        update = ops.sigmoid(from_input[:, :units] + from_hidden[:, :units])
-        reset = ops.sigmoid(from_input[:, units : 2 * units] + from_hidden[:, units : 2 * units])
-        candidate = ops.tanh(from_input[:, 2 * units :] + reset * from_hidden[:, 2 * units :])
-        moved = ops.where(is_valid, candidate + update * (hidden - candidate), hidden)
+        moved = ops.where(is_valid, _gru(cell, from_input, hidden), hidden)
         return moved, moved
 
-    rows = ops.swapaxes(projected, 0, 1), ops.expand_dims(ops.swapaxes(valid, 0, 1), -1)
+    rows = ops.swapaxes(_projected(cell, inputs), 0, 1), ops.expand_dims(ops.swapaxes(valid, 0, 1), -1)
     last, hidden = ops.scan(step, start, rows)
     return ops.swapaxes(hidden, 0, 1), last
+
+
+def _projected(cell: Any, inputs: Tensor) -> Tensor:
+    return ops.matmul(inputs, ops.convert_to_tensor(cell.kernel)) + ops.convert_to_tensor(cell.bias)[0]
+
+
+def _gru(cell: Any, from_input: Tensor, hidden: Tensor) -> Tensor:
+    """One step of a GRU (Cho et al. 2014, `reset_after` form): `hidden` `[series, units]` as it will be."""
+    units = cell.units
+    from_hidden = ops.matmul(hidden, ops.convert_to_tensor(cell.recurrent_kernel)) + ops.convert_to_tensor(cell.bias)[1]
+    update = ops.sigmoid(from_input[:, :units] + from_hidden[:, :units])
+    reset = ops.sigmoid(from_input[:, units : 2 * units] + from_hidden[:, units : 2 * units])
+    candidate = ops.tanh(from_input[:, 2 * units :] + reset * from_hidden[:, 2 * units :])
+    return candidate + update * (hidden - candidate)

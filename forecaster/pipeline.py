@@ -11,7 +11,7 @@ import numpy as np
 
 from forecaster.checkpoint.chunks import Part
 from forecaster.checkpoint.manifest import Identity
-from forecaster.checkpoint.state import Checkpoint, Snapshot, copied
+from forecaster.checkpoint.state import Checkpoint, Snapshot
 from forecaster.config import Settings
 from forecaster.event_time import ACCEPTED, DUPLICATE, LATE
 from forecaster.eviction import Eviction
@@ -23,7 +23,7 @@ from forecaster.networks import AnyNetwork
 from forecaster.records import Bool, Fault, Int, Message, RecordBatch, TickBatch
 from forecaster.series import Elsewhere
 from forecaster.tile import Stage, no_stage
-from forecaster.windows import Block, Windows, refitted
+from forecaster.windows import Block, Windows
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class Pipeline:
             settings.topics.output,
         )
         self._ready_after = manifest.ready_after
-        layout = {name: (array.dtype, array.shape[1:]) for name, array in self.arrays().items()}
+        layout = {name: (rows.dtype, rows.shape[1:]) for name, rows in self._rows(np.zeros(0, np.int64)).items()}
         self.identity = Identity.of(settings, manifest, layout)
 
     def process(self, records: RecordBatch) -> Output:
@@ -220,9 +220,9 @@ class Pipeline:
         self.inference.forget(slots)
         return len(slots)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Every state array by name, slots first."""
-        return self.windows.arrays() | self.inference.arrays()
+    def _rows(self, slots: Int) -> dict[str, np.ndarray]:
+        """A copy of the state of `slots` by name, slots first."""
+        return self.windows.rows(slots) | self.inference.rows(slots)
 
     def snapshot(self, partition: int, offset: int, source: str, slots: Int | None = None) -> Snapshot:
         """A copy of what `partition`, or `slots` of it, are at its input record `offset`, which comes next."""
@@ -232,7 +232,7 @@ class Pipeline:
         names = windows.slots.names
         part = Part(
             [names[slot] for slot in slots.tolist()],
-            {name: copied(array, slots) for name, array in self.arrays().items()},
+            self._rows(slots),
             windows.event_time.held_of(slots),
         )
         return Snapshot(partition, offset, source, windows.event_time.of_partition(partition), len(of_partition), part)
@@ -245,14 +245,14 @@ class Pipeline:
         windows = self.windows
         windows.grow(checkpoint.manifest.series)
         self.inference.grow()
-        state, loaded, held = self.arrays(), np.zeros(windows.capacity, bool), [windows.event_time.held]
+        loaded, held = np.zeros(windows.capacity, bool), [windows.event_time.held]
         for part in checkpoint.parts():
             slot = windows.slots.assign(np.full(len(part.names), partition), part.names)
             windows.grow()
             new = ~loaded[slot]
-            values = refitted(part.arrays["values"], part.arrays["rounds"], windows.context_length)
-            for name, rows in (part.arrays | {"values": values}).items():
-                state[name][slot[new]] = rows[new]
+            rows = {name: array[new] for name, array in part.arrays.items()}
+            windows.put(slot[new], rows)
+            self.inference.put(slot[new], rows)
             items = part.held[new[part.held["slot"]]]
             items["slot"] = slot[items["slot"]]
             held.append(items)
@@ -261,6 +261,5 @@ class Pipeline:
         windows.event_time.partition[slots] = partition
         windows.event_time.set_partition(partition, checkpoint.manifest.event_time_ms)
         windows.event_time.held = np.concatenate(held)
-        if not self.inference.engine.arrays().keys() <= checkpoint.layout.keys():
-            self.inference.rebuild(slots)
+        self.inference.complete(slots, checkpoint.layout.keys())
         return len(slots)

@@ -103,6 +103,14 @@ def _groups(partition: Int) -> Iterator[tuple[int, int, int]]:
         yield int(partition[low]), low, high
 
 
+def copied(array: np.ndarray, rows: Int) -> np.ndarray:
+    """A copy of `rows` of `array`."""
+    if len(rows) and (np.diff(rows) == 1).all():
+        return array[rows[0] : rows[-1] + 1].copy()  # several times as fast
+    taken: np.ndarray = array[rows]
+    return taken
+
+
 def with_room(array: np.ndarray, capacity: int) -> np.ndarray:
     """State `array`, slots first, with room for slots below `capacity`: zeros, no memory until they are written."""
     roomy = np.zeros((capacity, *array.shape[1:]), array.dtype)

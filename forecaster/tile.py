@@ -1,14 +1,16 @@
 """A tile: the rectangle of series and rounds that one call of an engine takes, and what an engine offers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+import keras
 import numpy as np
 
 from forecaster.features import FeatureStep
 from forecaster.records import Bool, Float, Int
+from forecaster.shapes import Shapes
 from forecaster.windows import Windows
 
 Stage = Callable[[str], AbstractContextManager[object]]
@@ -36,16 +38,40 @@ class Tile:
     windows: Windows
 
 
+class Scaled:
+    """Scaled quantiles on their way from the device: `rows` of what `tensors` hold, end to end.
+
+    A device may still be computing them: whoever fetches them waits.
+    """
+
+    def __init__(self, tensors: Sequence[Any], rows: Int) -> None:
+        self._tensors, self._rows = tensors, rows
+
+    def fetch(self) -> np.ndarray:
+        """`[n, horizon, quantiles]`."""
+        arrays = [np.asarray(keras.ops.convert_to_numpy(tensor)) for tensor in self._tensors]
+        found = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        whole = len(self._rows) == len(found)
+        return found if whole else found[self._rows]
+
+
 class ServingEngine(Protocol):
     """A network as it serves: the one with carried state, or the one over windows."""
 
+    shapes: Shapes
     compiled_shapes: int
 
     def warm_up(self) -> None:
-        """Compile every shape that is ever called."""
+        """Compile as much as can serve everything."""
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Every state array by name, slots first."""
+    def compile_next(self) -> bool:
+        """Compile one more shape, on whichever thread; False where there is none left."""
+
+    def rows(self, slot: Int) -> dict[str, np.ndarray]:
+        """A copy of the state of `slot` by name, slots first."""
+
+    def put(self, slot: Int, rows: Mapping[str, np.ndarray]) -> None:
+        """Make `rows`, as `rows` gave them, the state of `slot`."""
 
     def grow(self, capacity: int) -> None:
         """Make room for slots below `capacity`."""
@@ -56,8 +82,8 @@ class ServingEngine(Protocol):
     def rebuild(self, slot: Int, inputs: np.ndarray, length: Int) -> None:
         """Carry the state of `slot` anew through the first `length` `[series]` rounds of `inputs`."""
 
-    def forecast(self, tile: Tile, stage: Stage) -> np.ndarray:
-        """Scaled quantiles `[n, horizon, quantiles]` at the tile's cells; the state moves on to its last round."""
+    def forecast(self, tile: Tile, stage: Stage) -> Scaled:
+        """Scaled quantiles at the tile's cells, on their way; the state moves on to its last round."""
 
     def baseline(self, tile: Tile) -> Float:
         """What the scaled quantiles are counted from: `[n, horizon]`, or `[n, 1]` where the same at every step."""

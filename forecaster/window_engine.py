@@ -3,15 +3,18 @@
 The windows are the state. Rows are padded to a ladder, so that nothing is compiled once the daemon runs.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from forecaster.engine import HEAD_LADDER, compile_function, pad_rows, rung
+from forecaster.compiling import compile_function
+from forecaster.engine import MOST_CELLS, ROUNDS_LADDER, SERIES_LADDER
 from forecaster.records import Float, Int
 from forecaster.segment_network import SegmentNetwork
-from forecaster.tile import Stage, Tile
+from forecaster.shapes import Shapes, pad_rows, rung
+from forecaster.tile import Scaled, Stage, Tile
 
 MOST_NUMBERS = 2_000_000  # observations of one call: bounds the memory of a tile
 CLIP = 100.0  # scales: what float32 and the network still tell apart
@@ -24,7 +27,9 @@ class WindowEngine:
         self.network = network
         self.compiled_shapes = 0
         length = network.settings.inputs
-        self.ladder = HEAD_LADDER[:1] + tuple(rows for rows in HEAD_LADDER[1:] if rows * length <= MOST_NUMBERS)
+        self.shapes = Shapes(SERIES_LADDER, ROUNDS_LADDER, MOST_CELLS)  # of features: the network has one axis
+        few, *more = SERIES_LADDER
+        self.ladder = few, *(rows for rows in more if rows * length <= MOST_NUMBERS)
         self._call = compile_function(self._traced)
 
     def _traced(self, windows: Any) -> Any:
@@ -36,9 +41,16 @@ class WindowEngine:
         for rows in self.ladder:
             self._call(np.zeros((rows, self.network.settings.inputs), np.float32))
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def compile_next(self) -> bool:
+        """Nothing is left."""
+        return False
+
+    def rows(self, slot: Int) -> dict[str, np.ndarray]:  # noqa: ARG002  # the interface of engines
         """Nothing: the windows are the state."""
         return {}
+
+    def put(self, slot: Int, rows: Mapping[str, np.ndarray]) -> None:
+        """Nothing: the windows are the state."""
 
     def grow(self, capacity: int) -> None:
         """Nothing: the windows are the state."""
@@ -49,19 +61,18 @@ class WindowEngine:
     def rebuild(self, slot: Int, inputs: np.ndarray, length: Int) -> None:
         """Nothing: the windows are the state."""
 
-    def forecast(self, tile: Tile, stage: Stage) -> np.ndarray:
-        """Scaled quantiles `[n, horizon, quantiles]` at the tile's cells."""
-        settings, features = self.network.settings, tile.step.state.settings
+    def forecast(self, tile: Tile, stage: Stage) -> Scaled:
+        """Scaled quantiles at the tile's cells, on their way."""
+        features, tensors = tile.step.state.settings, []
         scale, last = tile.step.safe_scale(), tile.step.last()
-        parts = [np.zeros((0, settings.horizon, len(settings.quantiles)), np.float32)]
         for low in range(0, len(tile.row), self.ladder[-1]):
             row, column = tile.row[low : low + self.ladder[-1]], tile.column[low : low + self.ladder[-1]]
             with stage("features"):
                 windows = features.transformed(tile.windows.ending_at(tile.slot, tile.values, row, column))
                 scaled = scaled_windows(windows, last[row, column], scale[row, column])
             with stage("infer"):
-                parts.append(self.quantiles(scaled))
-        return np.concatenate(parts)
+                tensors.append(self._call(pad_rows(scaled, rung(len(scaled), self.ladder))))
+        return Scaled(tensors, np.arange(len(tile.row)))
 
     def quantiles(self, windows: np.ndarray) -> np.ndarray:
         """Scaled quantiles `[n, horizon, quantiles]` from scaled `windows` `[n, window]`, `n` within the ladder."""

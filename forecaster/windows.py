@@ -1,6 +1,6 @@
 """From ticks to the block of new observations: slots, event time, gaps, and the sliding windows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from forecaster.config import StateSettings, StreamSettings
 from forecaster.event_time import EventTime, Observations
 from forecaster.grid import NEVER, Grid
 from forecaster.records import Bool, Float, Int
-from forecaster.series import Slots, with_room
+from forecaster.series import Slots, copied, with_room
 
 CHUNK = 1024
 BATCH_ROOM = 8 * CHUNK  # above the limit of series, for the new ones of a batch: they come before the old ones leave
@@ -91,9 +91,18 @@ class Windows:
         self.closed_bars += len(observations.slot) if self.grid.bar else 0
         return outcome, self._fill(observations)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Every state array by name, slots first."""
+    def _arrays(self) -> dict[str, np.ndarray]:
         return {"values": self.values, "rounds": self.rounds} | self.event_time.arrays()
+
+    def rows(self, slots: Int) -> dict[str, np.ndarray]:
+        """A copy of the state of `slots` by name, slots first."""
+        return {name: copied(array, slots) for name, array in self._arrays().items()}
+
+    def put(self, slots: Int, rows: Mapping[str, np.ndarray]) -> None:
+        """Make `rows`, as `rows` gave them, the state of `slots`; their windows may be of another length."""
+        values = refitted(rows["values"], rows["rounds"], self.context_length)
+        for name, array in self._arrays().items():
+            array[slots] = values if name == "values" else rows[name]
 
     def grow(self, more: int = 0) -> None:
         """Make room for every slot that is assigned, and for `more`."""

@@ -108,7 +108,7 @@ def compiled(made: AnyNetwork) -> ServingEngine:
 
 def share_compiled(engine: ServingEngine, made: AnyNetwork) -> None:
     """Give `engine` the compiled functions of every other one of `made`."""
-    functions = {"_advance", "_head", "_call"}
+    functions = {"_step", "_advance", "_head", "_call"}
     vars(engine).update({name: made for name, made in vars(compiled(made)).items() if name in functions})
 
 

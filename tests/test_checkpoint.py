@@ -207,15 +207,15 @@ def test_with_another_networks_weights_windows_and_features_are_taken_and_the_hi
 
     inference = other.inference
     for slot in other.windows.slots.of(0).tolist():
-        carried = [array[slot].copy() for array in inference.engine.hidden]
+        carried = inference.engine.hidden.read(np.array([slot]))
         window = other.windows.window(slot)[-min(CONTEXT, int(other.windows.rounds[slot])) :]
         inference.engine.forget(np.array([slot]))
         first = other.windows.event_time.newest[slot] - len(window) + 1
         inputs = inference.features.advance(np.array([slot]), np.array([first]), window[None]).inputs()
         for n in range(len(window)):
             inference.engine.advance(np.array([slot]), inputs[:, n : n + 1], np.ones((1, 1), bool))
-        for array, expected in zip(inference.engine.hidden, carried, strict=True):
-            np.testing.assert_allclose(array[slot], expected, atol=1e-5)
+        for rows, expected in zip(inference.engine.hidden.read(np.array([slot])), carried, strict=True):
+            np.testing.assert_allclose(rows, expected, atol=1e-5)
 
 
 def test_a_network_of_another_shape_or_kind_is_just_another_network():
@@ -223,14 +223,15 @@ def test_a_network_of_another_shape_or_kind_is_just_another_network():
     run(line, stream(CONTEXT + 3))
     wider = pipeline(made=network(units=(9,)))
     wider.load(0, checkpointed(line, {0: 44}).find(wider).checkpoint)
-    assert wider.inference.engine.hidden[0].shape[1] == 9
-    assert wider.inference.engine.hidden[0][wider.windows.slots.of(0)].all()
+    (hidden,) = wider.inference.engine.hidden.read(wider.windows.slots.of(0))
+    assert hidden.shape == (4, 9)
+    assert hidden.all()
 
     windowed = pipeline(made=segment_network())
     run(windowed, stream(CONTEXT + 3))
     carried = pipeline(made=network(features=windowed.identity.features), features=windowed.identity.features)
     assert carried.load(0, checkpointed(windowed, {0: 44}).find(carried).checkpoint) == 4
-    assert carried.inference.engine.hidden[0][carried.windows.slots.of(0)].all()
+    assert carried.inference.engine.hidden.read(carried.windows.slots.of(0))[0].all()
 
 
 @pytest.mark.parametrize("length", [CONTEXT - 3, CONTEXT + 5])
@@ -278,7 +279,7 @@ def test_hidden_state_is_made_in_calls_of_the_ladder_only():
     other = pipeline(weights_sha256="another")
     engine, shapes = other.inference.engine, []
     call = engine._advance
-    engine._advance = lambda inputs, *rest: shapes.append(inputs.shape[:2]) or call(inputs, *rest)
+    engine._advance = lambda state, inputs, *rest: shapes.append(inputs.shape[:2]) or call(state, inputs, *rest)
     other.load(0, checkpointed(line, {0: 1_650}).find(other).checkpoint)
     assert shapes
     assert all(s in SERIES_LADDER and r in ROUNDS_LADDER and s * r <= MOST_CELLS for s, r in shapes)

@@ -6,7 +6,7 @@ can be compared between models whose features scale the series differently.
 
 import numpy as np
 
-from forecaster.engine import ROUNDS_LADDER, SERIES_LADDER, Engine
+from forecaster.engine import Engine
 from forecaster.errors import ConfigError
 from forecaster.manifest import NetworkSettings
 from forecaster.network import Network
@@ -18,6 +18,7 @@ from training.table import FeatureTable
 
 MOST_ORIGINS, MOST_NUMBERS = 8_192, 4_000_000  # scored: neighbours tell much the same
 LARGEST = 1e3  # weight of an origin, where its series hardly moved before
+ABREAST, ROUNDS = 128, 64  # of one call: rungs of the engine's ladder
 WARM = 2  # contexts before the first origin over which the hidden state fills
 NOTHING = "training.validation_fraction: leaves no value to validate on: give more data"
 
@@ -59,7 +60,7 @@ class Validation:
     def __init__(self, table: FeatureTable, network: Network, split: Split, context_length: int) -> None:
         self._origins = Origins(table, network.settings, split)
         self._engine, self._table, self._row = Engine(network), table, self._origins.row
-        self._engine.grow(SERIES_LADDER[-2])
+        self._engine.grow(ABREAST)
         self._begin = np.maximum(self._origins.begin - WARM * context_length, 0)
         self._recent = table.recents(self._row, network.settings.horizon)
         self.baseline_loss = self.loss()
@@ -67,7 +68,7 @@ class Validation:
     def loss(self) -> float:
         """The mean pinball loss of the network as it is."""
         hidden = self._hidden()
-        return self._origins.pinball(self._engine.head(hidden, self._table.inputs[self._row], self._recent))
+        return self._origins.pinball(self._engine.head(hidden, self._table.inputs[self._row], self._recent).fetch())
 
     def _hidden(self) -> np.ndarray:
         """The last layer's output at every scored row `[n, units]`."""
@@ -75,13 +76,13 @@ class Validation:
         run = data.run_of(self._row)
         found = np.zeros((len(self._row), self._engine.network.settings.units[-1]), np.float32)
         runs = np.unique(run)
-        for low in range(0, len(runs), SERIES_LADDER[-2]):
-            self._carry(runs[low : low + SERIES_LADDER[-2]], run, found)
+        for low in range(0, len(runs), ABREAST):
+            self._carry(runs[low : low + ABREAST], run, found)
         return found
 
     def _carry(self, runs: Int, of_row: Int, found: np.ndarray) -> None:
         """Fill `found` for the scored rows of `runs`, from a few contexts before the first of them on."""
-        data, engine, size = self._table.data, self._engine, ROUNDS_LADDER[-2]
+        data, engine, size = self._table.data, self._engine, ROUNDS
         mine = np.flatnonzero(np.isin(of_row, runs))
         slot, row = np.searchsorted(runs, of_row[mine]), self._row[mine]
         begin = data.first[runs] + self._begin[runs]

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from forecaster.checkpoint.chunks import Layout, Part, decode
 from forecaster.checkpoint.manifest import CheckpointManifest
 
@@ -41,11 +39,3 @@ class Checkpoint:
     def parts(self) -> Iterator[Part]:
         """The state, decoded while it is taken; of a series that comes again only the first row counts."""
         return (decode(chunk, self.layout) for chunk in self.chunks)
-
-
-def copied(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """A copy of `rows` of `array`."""
-    if len(rows) and (np.diff(rows) == 1).all():
-        return array[rows[0] : rows[-1] + 1].copy()  # several times as fast
-    taken: np.ndarray = array[rows]
-    return taken
