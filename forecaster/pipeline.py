@@ -163,8 +163,9 @@ class Pipeline:
         if not self.windows.grid.bar:
             output.outcomes["rejected"] += int((~usable).sum())
             output.outcomes["forecast"] += int(usable.sum())
-        emitted = emitted.take(usable)
-        emitted = emitted.take(np.lexsort((emitted.row, block.trigger[emitted.row])))
+        kept = np.flatnonzero(usable)
+        rows = emitted.row[kept]
+        emitted = emitted.take(kept[np.lexsort((rows, block.trigger[rows]))])
         trigger = block.trigger[emitted.row]
         record = ticks.record[trigger]
         names = self.windows.slots.names

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import filterfalse, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -34,12 +34,11 @@ class Slots:
         """The slot of each tick; `partition` is `[n]`, grouped. A series in two partitions has two."""
         slots = np.empty(len(series), np.int64)
         for owner, low, high in _groups(partition):
-            table = self._slot_of.setdefault(owner, {})
-            for name in dict.fromkeys(series[low:high]):
-                if name not in table:
-                    table[name] = self._take(name)
-                    self.begun[owner] += 1
-            slots[low:high] = [table[name] for name in series[low:high]]
+            table, names = self._slot_of.setdefault(owner, {}), series[low:high]
+            for name in dict.fromkeys(filterfalse(table.__contains__, names)):
+                table[name] = self._take(name)
+                self.begun[owner] += 1
+            slots[low:high] = list(map(table.__getitem__, names))
         return slots
 
     def elsewhere(self, partition: Int, series: list[str]) -> list[Elsewhere]:
@@ -54,7 +53,7 @@ class Slots:
         claimed: dict[int, dict[str, int]] = {}
         for newcomer, low, high in groups:
             known = self._slot_of.get(newcomer, {})
-            new = {name: newcomer for name in series[low:high] if name not in known}
+            new = dict.fromkeys(filterfalse(known.__contains__, series[low:high]), newcomer)
             for owner, table in (*self._slot_of.items(), *claimed.items()):
                 if not table.keys().isdisjoint(new.keys()):  # looks along the shorter one
                     found = {(newcomer, name): owner for name in new if name in table} | found

@@ -1,6 +1,7 @@
 """Forecasts as JSON, schema version 1: whole batches of numbers are formatted at once."""
 
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import orjson
@@ -64,7 +65,9 @@ class ForecastEncoder:
         if not len(forecasts):
             return []
         rounded = round_to_scale(forecasts.quantiles, forecasts.scale)
-        columns = [_rows(rounded[:, :, level]) for level in range(len(self._levels))]
+        count, horizon, levels = rounded.shape
+        texts = _rows(rounded.swapaxes(1, 2).reshape(count * levels, horizon))
+        columns = [texts[level::levels] for level in range(levels)]
         names = forecasts.series
         rows = zip(
             map(orjson.dumps, names),
@@ -78,7 +81,8 @@ class ForecastEncoder:
             strict=True,
         )
         template, topic = self._template, self._topic
-        return [Message(topic, name.encode(), template % row) for name, row in zip(names, rows, strict=True)]
+        messages = zip(repeat(topic), map(str.encode, names), map(template.__mod__, rows), repeat(()), repeat(None))
+        return list(map(Message._make, messages))
 
 
 def round_to_scale(quantiles: Float, scale: Float) -> Float:

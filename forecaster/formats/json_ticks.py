@@ -1,6 +1,7 @@
 """JSON ticks: one object a record, or an array of them, with configurable field paths."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -39,9 +40,8 @@ class JsonTickDecoder:
 
     def decode(self, batch: RecordBatch) -> TickBatch:
         """All well-formed ticks of `batch` in record order, and the faults, one a record."""
-        ticks: list[Any] = []
-        place: list[tuple[int, int]] = []
-        faults: dict[int, Fault] = {}
+        found = _Found()
+        ticks, record, index, faults = found.ticks, found.record, found.index, found.faults
         decode, check_utf8 = self._any, not b"".join(filter(None, batch.value)).isascii()
         for row, value in enumerate(batch.value):
             try:
@@ -52,47 +52,46 @@ class JsonTickDecoder:
                 faults[row] = Fault(row, *_reason(value, error))
                 continue
             if type(tick) is list:
-                self._decode_array(row, tick, ticks, place, faults)
+                self._decode_array(row, tick, found)
             else:
                 ticks.append(tick)
-                place.append((row, 0))
-        return self._columns(batch, ticks, np.array(place, np.int64).reshape(-1, 2), faults)
+                record.append(row)
+                index.append(0)
+        return self._columns(batch, found)
 
-    def _decode_array(
-        self, row: int, items: list[Any], ticks: list[Any], place: list[tuple[int, int]], faults: dict[int, Fault]
-    ) -> None:
+    def _decode_array(self, row: int, items: list[Any], found: "_Found") -> None:
         for index, item in enumerate(items):
             try:
-                ticks.append(self._one(item))
-                place.append((row, index))
+                found.ticks.append(self._one(item))
             except (msgspec.DecodeError, RecursionError) as error:
                 reason, text = _reason(item, error)
-                faults.setdefault(row, Fault(row, reason, f"tick {index}: {text}"))
+                found.faults.setdefault(row, Fault(row, reason, f"tick {index}: {text}"))
+                continue
+            found.record.append(row)
+            found.index.append(index)
 
-    def _columns(self, batch: RecordBatch, ticks: list[Any], place: Int, faults: dict[int, Fault]) -> TickBatch:
+    def _columns(self, batch: RecordBatch, found: "_Found") -> TickBatch:
         problem: dict[int, tuple[str, str]] = {}
-        series = self._series_names(batch, ticks, place[:, 0].tolist(), problem)
-        time_ms = self._times([self._time(tick) for tick in ticks], problem)
-        value = self._values([self._value(tick) for tick in ticks], problem)
-        good = np.ones(len(ticks), bool)
+        series = self._series_names(batch, found, problem)
+        time_ms = self._times(list(map(self._time, found.ticks)), problem)
+        value = self._values(list(map(self._value, found.ticks)), problem)
+        good = np.ones(len(found.ticks), bool)
         for n, (reason, text) in sorted(problem.items()):
             good[n] = False
-            row, index = place[n].tolist()
-            faults.setdefault(row, Fault(row, reason, f"tick {index}: {text}"))
-        ticks_of_batch = TickBatch(series, time_ms, value, place[:, 0], place[:, 1], list(faults.values()))
-        return ticks_of_batch.take(good) if problem else ticks_of_batch
+            row = found.record[n]
+            found.faults.setdefault(row, Fault(row, reason, f"tick {found.index[n]}: {text}"))
+        record, index = np.array(found.record, np.int64), np.array(found.index, np.int64)
+        ticks = TickBatch(series, time_ms, value, record, index, list(found.faults.values()))
+        return ticks.take(good) if problem else ticks
 
-    def _series_names(
-        self, batch: RecordBatch, ticks: list[Any], record: list[int], problem: dict[int, tuple[str, str]]
-    ) -> list[str]:
-        names: list[str] = []
-        for n, tick in enumerate(ticks):
-            name = self._series(tick)
-            if name is None:
-                name = _key_text(batch.key[record[n]], n, problem)
-            elif not 0 < len(name) <= MOST_SERIES_BYTES // 4:
-                _check_length(name, n, problem)
-            names.append(name)
+    def _series_names(self, batch: RecordBatch, found: "_Found", problem: dict[int, tuple[str, str]]) -> list[str]:
+        names = list(map(self._series, found.ticks))
+        if None in names:
+            for n in [n for n, name in enumerate(names) if name is None]:
+                names[n] = _key_text(batch.key[found.record[n]], n, problem)
+        length = np.fromiter(map(len, names), np.int64, len(names))
+        for n in np.flatnonzero((length == 0) | (length > MOST_SERIES_BYTES // 4)).tolist():
+            _check_length(names[n], n, problem)
         return names
 
     def _times(self, times: list[Any], problem: dict[int, tuple[str, str]]) -> Int:
@@ -126,6 +125,16 @@ class JsonTickDecoder:
         for n in np.flatnonzero(_overflows_float32(value)).tolist():
             problem.setdefault(n, ("not_finite", f"{value[n]:g} does not fit a float32"))
         return value
+
+
+@dataclass(slots=True)
+class _Found:
+    """Ticks as msgspec gives them, the row and the place of each, and the first fault of each row."""
+
+    ticks: list[Any] = field(default_factory=list)
+    record: list[int] = field(default_factory=list)
+    index: list[int] = field(default_factory=list)
+    faults: dict[int, Fault] = field(default_factory=dict)
 
 
 def _tick_type(paths: dict[str, tuple[Any, Any]]) -> tuple[Any, list[Callable[[Any], Any]]]:
