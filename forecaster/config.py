@@ -75,6 +75,7 @@ def check_segments(segment_length: int, context_length: int, horizon: int) -> No
 
 
 NetworkKind = Literal["carried", "segment"]
+Precision = Literal["float32", "bfloat16", "float16"]
 Duration = Annotated[int, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 Level = Annotated[float, Field(gt=0, lt=1)]
@@ -207,6 +208,7 @@ class ModelSettings(Section):
     network: NetworkKind = "carried"
     segment_length: Annotated[int | None, Field(ge=1)] = None
     units: Units = (64,)
+    precision: Precision = "float32"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
     @model_validator(mode="after")

@@ -5,7 +5,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -190,10 +191,29 @@ def run(
             _stop_on_signals(daemon, settings.kafka.shutdown_timeout / 1000)
             daemons.append(daemon)
             event("running", input=settings.topics.input, output=settings.topics.output)
-            daemon.loop()
+            with _on_a_thread(pipeline.inference.engine.compile_next):
+                daemon.loop()
         finally:
             client.close()
         event("stopped", forecasts=daemon.forecasts)
+
+
+@contextmanager
+def _on_a_thread(compile_next: Callable[[], bool]) -> Iterator[None]:
+    """Call `compile_next` until it has done everything, or what is inside ends, which waits for the call under way."""
+    ended = threading.Event()
+
+    def compile_all() -> None:
+        while not ended.is_set() and compile_next():
+            pass
+
+    thread = threading.Thread(target=compile_all, name="compile")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def check(settings: Settings) -> Manifest:

@@ -5,7 +5,7 @@ rounds is a scan, and the outputs are made for the cells that are forecast from.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +17,14 @@ from forecaster.records import Bool, Float, Int
 from forecaster.shapes import Shapes, pad_rows, rung
 from forecaster.tile import Scaled, Stage, Tile
 
+if TYPE_CHECKING:
+    from forecaster.config import Precision
+
 SERIES_LADDER = (2, 16, 128, 1024, 4096)
 ROUNDS_LADDER = (1, 8, 64, 512)
 MOST_CELLS = 16_384  # series × rounds of one call: bounds the memory of a tile
 ON_ACCELERATOR = (16_384, 65_536)  # rungs that pay where a call of this size takes no longer than a small one
+CHECKED_ROUNDS = 64  # over which the error of half precision is shown
 TRIED = 1024  # series of the call that compilers are compared by
 
 
@@ -37,11 +41,12 @@ class Engine:
         wide, cells = (ON_ACCELERATOR, ON_ACCELERATOR[-1]) if on_accelerator() else ((), MOST_CELLS)
         self.shapes = Shapes((*SERIES_LADDER, *wide), ROUNDS_LADDER, cells)
         self.compiled_shapes = 0
-        self._resident = resident is not None
+        self._resident = resident
         self._compile("xla")
         self._compiling = self._compile_all()
 
     def _compile(self, compiler: Compiler) -> None:
+        self._compiler = compiler
         self._step = self.hidden.compile(self._counted(self.network.step), compiler)
         self._advance = self.hidden.compile(self._counted(self.network.advance), compiler)
         self._head = compile_function(self._counted(self.network.head), compiler)
@@ -63,10 +68,27 @@ class Engine:
         self._compile(compiler)
         self.shapes.ready = []
         singles = len([shape for shape in self.shapes.all() if shape.rounds == 1])
-        while (self._resident or len(self.shapes.ready) < singles) and self.compile_next():
+        while (self._resident is not None or len(self.shapes.ready) < singles) and self.compile_next():
             pass
         milliseconds = ", ".join(f"{name} {1_000 * value:.2f}" for name, value in seconds.items())
         event("engine_compiled", compiler=compiler, series=TRIED, milliseconds=milliseconds)
+        if self.network.precision != "float32":
+            event("half_precision", precision=self.network.precision, largest_error_in_scales=self._half_error())
+
+    def _half_error(self) -> float:
+        """By how much quantiles at the network's precision differ at most from those in float32, over some rounds."""
+        half, settings, found = self.network.precision, self.network.settings, []
+        rounds = np.random.default_rng(0).normal(size=(CHECKED_ROUNDS, TRIED, settings.inputs)).astype(np.float32)
+        recent = self._zeros(TRIED)[1]
+        precisions: tuple[Precision, ...] = "float32", half
+        for precision in precisions:
+            self.network.precision = precision
+            step = compile_function(self.network.step)
+            state: Any = [np.zeros((TRIED, units), np.float32) for units in settings.units]
+            for inputs in rounds:
+                quantiles, state = step(state, inputs, recent)
+            found.append(to_numpy(quantiles))
+        return float(np.abs(found[0] - found[1]).max())
 
     def compile_next(self) -> bool:
         """Compile one more of the shapes, which is used from then on; False where there is none left.
@@ -107,7 +129,13 @@ class Engine:
         self.hidden.write(slot, [rows[f"hidden.{layer}"] for layer in range(len(self.network.settings.units))])
 
     def grow(self, capacity: int) -> None:
-        """Make room for slots below `capacity`."""
+        """Make room for slots below `capacity`; more than were meant to be on the device is compiled for anew."""
+        if self._resident is not None and capacity > self._resident:
+            slots = np.arange(self._resident)
+            kept, self._resident = self.hidden.read(slots), capacity
+            self.hidden = DeviceHidden(self.network.settings.units, capacity)
+            self.hidden.write(slots, kept)
+            self._compile(self._compiler)
         self.hidden.grow(capacity)
 
     def forget(self, slots: Int) -> None:

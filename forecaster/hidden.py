@@ -78,7 +78,7 @@ class DeviceHidden:
     """
 
     def __init__(self, units: Sequence[int], capacity: int) -> None:
-        self._units, self._capacity = units, capacity
+        self._units = units
         self._spare = capacity  # the row that padding goes to
         self._layers = Resident([np.zeros((capacity + 1, width), np.float32) for width in units])
         self._read = compile_function(lambda layers, slot: [ops.take(layer, slot, axis=0) for layer in layers])
@@ -98,9 +98,9 @@ class DeviceHidden:
         return function(self._padded(slot, rows), *inputs)
 
     def grow(self, capacity: int) -> None:
-        """Implement `Hidden.grow`; raises `ValueError` above the capacity."""
-        if capacity > self._capacity:
-            raise ValueError(f"room for {self._capacity} series on the device, {capacity} asked for")
+        """Implement `Hidden.grow`; a larger store has to be another one."""
+        if capacity > self._spare:
+            raise ValueError(f"room for {self._spare} series on the device, {capacity} asked for")
 
     def read(self, slot: Int) -> list[np.ndarray]:
         """Implement `Hidden.read`."""

@@ -7,10 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from forecaster.features import Features, FeatureSettings, FeatureStep
-from forecaster.networks import AnyNetwork, make_engine
 from forecaster.records import Bool, Float, Int
 from forecaster.series import copied
-from forecaster.tile import Scaled, Stage, Tile, no_stage
+from forecaster.tile import Scaled, ServingEngine, Stage, Tile, no_stage
 from forecaster.windows import Block, Windows
 
 REBUILD_CELLS = 1 << 16  # series × rounds whose features are made at once: bounds the memory
@@ -37,10 +36,10 @@ class Inference:
     """Feature state of every slot and the network's own; no row of a tile depends on another's."""
 
     def __init__(
-        self, features: FeatureSettings, network: AnyNetwork, windows: Windows, stage: Stage = no_stage
+        self, features: FeatureSettings, engine: ServingEngine, windows: Windows, stage: Stage = no_stage
     ) -> None:
-        self.features, self.engine, self.windows = Features(features), make_engine(network), windows
-        self._network, self._stage = network.settings, stage
+        self.features, self.engine, self.windows = Features(features), engine, windows
+        self._network, self._stage = engine.network.settings, stage
 
     def rows(self, slots: Int) -> dict[str, np.ndarray]:
         """A copy of the state of `slots` by name, slots first."""

@@ -148,7 +148,9 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.compiled_shapes = Gauge(
-            "forecaster_compiled_shapes", "Shapes compiled so far; flat once the daemon is ready.", registry=registry
+            "forecaster_compiled_shapes",
+            "Shapes compiled so far; flat a few seconds after the start.",
+            registry=registry,
         )
         self.failures = Counter(
             "forecaster_broker_failures", "Batches given up and restored after a broker failure.", registry=registry

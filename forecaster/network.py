@@ -6,7 +6,7 @@ one at its phase, each by a weight of its own. The middle quantile is a free out
 away from it by positive amounts, so quantiles are ordered whatever the weights.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -14,15 +14,22 @@ from keras import ops
 
 from forecaster.manifest import NetworkSettings
 
+if TYPE_CHECKING:
+    from forecaster.config import Precision
+
 Tensor = Any
 
 
 class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
-    """GRU layers with a linear skip. `hidden` trains on whole sequences, `advance` and `head` serve."""
+    """GRU layers with a linear skip. `hidden` trains on whole sequences; `step`, `advance` and `head` serve.
+
+    In serving, products of matrices are taken at `precision`; everything between them is float32.
+    """
 
     def __init__(self, settings: NetworkSettings, seed: int = 0) -> None:
         super().__init__(name="forecaster")
         self.settings = settings
+        self.precision: Precision = "float32"
         drawn = int(np.random.default_rng(seed).integers(2**31))
         self.recurrent = [
             keras.layers.GRU(
@@ -78,7 +85,7 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         """
         hidden, carried = inputs, []
         for layer, start in zip(self.recurrent, state, strict=True):
-            hidden = _gru(layer.cell, _projected(layer.cell, hidden), start)
+            hidden = self._gru(layer.cell, self._projected(layer.cell, hidden), start)
             carried.append(hidden)
         return self.head(hidden, inputs, recent), carried
 
@@ -89,7 +96,7 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         """
         hidden, carried = inputs, []
         for layer, start in zip(self.recurrent, state, strict=True):
-            hidden, last = _scan_gru(layer.cell, hidden, valid, start)
+            hidden, last = self._scan_gru(layer.cell, hidden, valid, start)
             carried.append(last)
         return hidden, carried
 
@@ -99,10 +106,45 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         `recent` are `[..., horizon, recents]`.
         """
         levels = self.settings.quantiles
-        flat = self.output_layer(hidden) + self.skip(inputs)
+        output, skip = self.output_layer, self.skip
+        flat = self._product(hidden, output.kernel) + output.bias + self._product(inputs, skip.kernel)
         free = ops.reshape(flat, (*ops.shape(flat)[:-1], self.settings.horizon, len(levels)))
         middle = free[..., levels.index(0.5)] + self.recent(recent)
         return ordered_quantiles(middle, free, levels)
+
+    def _scan_gru(self, cell: Any, inputs: Tensor, valid: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+        """A GRU along the rounds, from a carried state.
+
+        The products of the inputs do not depend on the state: they are taken for all rounds at once.
+        """
+
+        def step(hidden: Tensor, row: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            from_input, is_valid = row
+            moved = ops.where(is_valid, self._gru(cell, from_input, hidden), hidden)
+            return moved, moved
+
+        rows = ops.swapaxes(self._projected(cell, inputs), 0, 1), ops.expand_dims(ops.swapaxes(valid, 0, 1), -1)
+        last, hidden = ops.scan(step, start, rows)
+        return ops.swapaxes(hidden, 0, 1), last
+
+    def _projected(self, cell: Any, inputs: Tensor) -> Tensor:
+        return self._product(inputs, cell.kernel) + ops.convert_to_tensor(cell.bias)[0]
+
+    def _gru(self, cell: Any, from_input: Tensor, hidden: Tensor) -> Tensor:
+        """One step of a GRU (Cho et al. 2014, `reset_after` form): `hidden` `[series, units]` as it will be."""
+        units = cell.units
+        from_hidden = self._product(hidden, cell.recurrent_kernel) + ops.convert_to_tensor(cell.bias)[1]
+        update = ops.sigmoid(from_input[:, :units] + from_hidden[:, :units])
+        reset = ops.sigmoid(from_input[:, units : 2 * units] + from_hidden[:, units : 2 * units])
+        candidate = ops.tanh(from_input[:, 2 * units :] + reset * from_hidden[:, 2 * units :])
+        return candidate + update * (hidden - candidate)
+
+    def _product(self, rows: Tensor, kernel: Any) -> Tensor:
+        """`rows` times `kernel`, in float32 again."""
+        kernel = ops.convert_to_tensor(kernel)
+        if self.precision == "float32":
+            return ops.matmul(rows, kernel)
+        return ops.cast(ops.matmul(ops.cast(rows, self.precision), ops.cast(kernel, self.precision)), "float32")
 
 
 def ordered_quantiles(middle: Tensor, free: Tensor, levels: tuple[float, ...]) -> Tensor:
@@ -132,33 +174,3 @@ class RecentProfiles(keras.layers.Layer):  # type: ignore[misc]
     def call(self, recent: Tensor) -> Tensor:
         """Their weighted sum `[..., horizon]`."""
         return ops.sum(recent * self.kernel, axis=-1)
-
-
-def _scan_gru(cell: Any, inputs: Tensor, valid: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """A GRU along the rounds, from a carried state.
-
-    The products of the inputs do not depend on the state: they are taken for all rounds at once.
-    """
-
-    def step(hidden: Tensor, row: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        from_input, is_valid = row
-        moved = ops.where(is_valid, _gru(cell, from_input, hidden), hidden)
-        return moved, moved
-
-    rows = ops.swapaxes(_projected(cell, inputs), 0, 1), ops.expand_dims(ops.swapaxes(valid, 0, 1), -1)
-    last, hidden = ops.scan(step, start, rows)
-    return ops.swapaxes(hidden, 0, 1), last
-
-
-def _projected(cell: Any, inputs: Tensor) -> Tensor:
-    return ops.matmul(inputs, ops.convert_to_tensor(cell.kernel)) + ops.convert_to_tensor(cell.bias)[0]
-
-
-def _gru(cell: Any, from_input: Tensor, hidden: Tensor) -> Tensor:
-    """One step of a GRU (Cho et al. 2014, `reset_after` form): `hidden` `[series, units]` as it will be."""
-    units = cell.units
-    from_hidden = ops.matmul(hidden, ops.convert_to_tensor(cell.recurrent_kernel)) + ops.convert_to_tensor(cell.bias)[1]
-    update = ops.sigmoid(from_input[:, :units] + from_hidden[:, :units])
-    reset = ops.sigmoid(from_input[:, units : 2 * units] + from_hidden[:, units : 2 * units])
-    candidate = ops.tanh(from_input[:, 2 * units :] + reset * from_hidden[:, 2 * units :])
-    return candidate + update * (hidden - candidate)

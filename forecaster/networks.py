@@ -1,11 +1,15 @@
 """The kinds of networks, and the engine that serves each."""
 
+from forecaster.compiling import on_accelerator
+from forecaster.config import Settings
 from forecaster.engine import Engine
+from forecaster.errors import ConfigError
 from forecaster.manifest import NetworkSettings
 from forecaster.network import Network
 from forecaster.segment_network import SegmentNetwork
 from forecaster.tile import ServingEngine
 from forecaster.window_engine import WindowEngine
+from forecaster.windows import BATCH_ROOM
 
 AnyNetwork = Network | SegmentNetwork
 
@@ -15,6 +19,16 @@ def make_network(settings: NetworkSettings, seed: int = 0) -> AnyNetwork:
     return SegmentNetwork(settings, seed) if settings.kind == "segment" else Network(settings, seed)
 
 
-def make_engine(network: AnyNetwork) -> ServingEngine:
-    """`network` as it serves, without any state."""
-    return WindowEngine(network) if isinstance(network, SegmentNetwork) else Engine(network)
+def make_engine(network: AnyNetwork, settings: Settings | None = None) -> ServingEngine:
+    """`network` as it serves, without any state; on an accelerator there is room for the series of `settings`.
+
+    Raises `ConfigError` where they ask for a precision that the network cannot be served at.
+    """
+    settings = settings or Settings()
+    precision = settings.model.precision
+    if isinstance(network, SegmentNetwork):
+        if precision != "float32":
+            raise ConfigError(f'model.precision: a network of kind "segment" is served at float32, not {precision}')
+        return WindowEngine(network)
+    network.precision = precision
+    return Engine(network, settings.state.max_series + BATCH_ROOM if on_accelerator() else None)

@@ -19,7 +19,7 @@ from forecaster.formats.forecast_json import ForecastEncoder, Forecasts
 from forecaster.formats.json_ticks import JsonTickDecoder
 from forecaster.inference import Emitted, Inference
 from forecaster.manifest import Manifest
-from forecaster.networks import AnyNetwork
+from forecaster.networks import AnyNetwork, make_engine
 from forecaster.records import Bool, Fault, Int, Message, RecordBatch, TickBatch
 from forecaster.series import Elsewhere
 from forecaster.tile import Stage, no_stage
@@ -52,7 +52,8 @@ class Pipeline:
         self.decoder = JsonTickDecoder(settings.input)
         self.windows = Windows(settings.stream, manifest.context_length, settings.state)
         self.eviction = Eviction(settings.state, self.windows)
-        self.inference = Inference(manifest.features, network, self.windows, stage)
+        engine = make_engine(network, settings)
+        self.inference = Inference(manifest.features, engine, self.windows, stage)
         self.encoder = ForecastEncoder(
             f"{manifest.name}@{manifest.version}",
             manifest.step_ms,

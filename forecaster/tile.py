@@ -58,6 +58,7 @@ class Scaled:
 class ServingEngine(Protocol):
     """A network as it serves: the one with carried state, or the one over windows."""
 
+    network: Any
     shapes: Shapes
     compiled_shapes: int
 

@@ -112,11 +112,11 @@ class Windows:
             roomy = max(self.capacity * 3 // 2, CHUNK)
             if self._max_series is not None:
                 roomy = min(roomy, self._max_series + BATCH_ROOM)
-            capacity = max(roomy, -(-need // CHUNK) * CHUNK)
-            self.values = with_room(self.values, capacity)
-            self.rounds = with_room(self.rounds, capacity)
-            self.changed = with_room(self.changed, capacity)
-            self.event_time.grow(capacity)
+            rows = max(roomy, -(-need // CHUNK) * CHUNK)
+            self.values = with_room(self.values, rows)
+            self.rounds = with_room(self.rounds, rows)
+            self.changed = with_room(self.changed, rows)
+            self.event_time.grow(rows)
         self.values[self._used : used] = np.nan
         self._used = max(used, self._used)
 

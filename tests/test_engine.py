@@ -1,115 +1,182 @@
-"""Tiles cover every round once and in order; padding and batch-mates leave no trace; nothing compiles late."""
+"""Padding and batch-mates leave no trace; nothing compiles late; state in memory and on the device is the same."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import network
+from builders import network, segment_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecaster.engine import HEAD_LADDER, MOST_CELLS, ROUNDS_LADDER, SERIES_LADDER, Engine, tiles
+from forecaster.config import Settings
+from forecaster.engine import SERIES_LADDER, Engine
+from forecaster.errors import ConfigError
+from forecaster.networks import make_engine
 
-lengths = st.one_of(
-    st.lists(st.integers(1, 20), max_size=40),
-    st.lists(st.integers(1, 3_000), max_size=6),
-    st.tuples(st.integers(1, 2_600), st.sampled_from([1, 3, 64, 600])).map(lambda pair: [pair[1]] * pair[0]),
-    st.tuples(st.integers(1, 1_100), st.integers(1, 1_500)).map(lambda pair: [1] * pair[0] + [pair[1]]),
-)
+SLOTS = 3_000
 
 
-@given(lengths)
-@settings(max_examples=300, deadline=None)
-def test_tiles_cover_every_round_of_every_run_once_and_in_order(length):
-    length = np.array(length, np.int64)
-    done = np.zeros(len(length), np.int64)
-    for runs, first, rounds in tiles(length):
-        assert len(set(runs.tolist())) == len(runs) <= SERIES_LADDER[-1]
-        assert 1 <= rounds <= ROUNDS_LADDER[-1]
-        assert (done[runs] == first).all()
-        assert (length[runs] > first).all()
-        done[runs] = np.minimum(first + rounds, length[runs])
-    assert (done == length).all()
-
-
-@given(lengths)
-@settings(max_examples=100, deadline=None)
-def test_tiles_stay_within_the_shapes_that_are_warmed_up(length):
-    for runs, _, rounds in tiles(np.array(length, np.int64)):
-        series = next(rung for rung in SERIES_LADDER if rung >= len(runs))
-        columns = next(rung for rung in ROUNDS_LADDER if rung >= rounds)
-        assert series * columns <= MOST_CELLS
-
-
-@pytest.fixture(scope="module")
-def warm():
-    made = network(units=(3,), horizon=2)
-    engine = Engine(made)
+def made_warm(resident):
+    engine = Engine(network(units=(3,), horizon=2), resident)
     engine.warm_up()
-    engine.grow(3_000)
+    while engine.compile_next():
+        pass
+    engine.grow(SLOTS)
     return engine
 
 
-@given(st.integers(1, 1_024), st.integers(1, 512), st.integers(0, 2**16))
-@settings(max_examples=40, deadline=None)
-def test_nothing_is_compiled_after_the_warm_up(warm, series, rounds, seed):
-    before = warm.compiled_shapes
-    series = min(series, max(1, MOST_CELLS // next(rung for rung in ROUNDS_LADDER if rung >= rounds)))
-    series = next(rung for rung in reversed((1, *SERIES_LADDER)) if rung <= series) if series > 2 else series
-    draw = np.random.default_rng(seed)
-    slot = draw.permutation(3_000)[:series]
-    inputs = draw.normal(0, 1, (series, rounds, warm.network.settings.inputs)).astype(np.float32)
-    hidden = warm.advance(slot, inputs, np.ones((series, rounds), bool))
-    rows = int(draw.integers(1, 2_500))
-    recent = np.zeros((rows, 2, warm.network.settings.recents), np.float32)
-    warm.head(np.resize(hidden[:, -1], (rows, 3)), np.resize(inputs[:, -1], (rows, inputs.shape[-1])), recent)
+@pytest.fixture(scope="module", params=[None, SLOTS], ids=["in memory", "on the device"])
+def warm(request):
+    return made_warm(request.param)
+
+
+def inputs_of(warm, draw, *shape):
+    return draw.normal(0, 1, (*shape, warm.network.settings.inputs)).astype(np.float32)
+
+
+def recent_of(warm, draw, *shape):
+    settings = warm.network.settings
+    return draw.normal(0, 1, (*shape, settings.horizon, settings.recents)).astype(np.float32)
+
+
+def stepped(warm, slot, inputs, recent):
+    return np.asarray(warm.step(slot, inputs, recent))[: len(slot)]
+
+
+def test_nothing_is_compiled_in_an_hour_of_batches_of_any_size(warm):
+    before, draw = warm.compiled_shapes, np.random.default_rng(0)
+    batches = 3_600 * 5  # of 200 ms each
+    for _ in range(batches // 60):  # every sixtieth of them is computed, all shapes of tiles are looked up
+        for _ in range(60):
+            sizes = np.sort(draw.geometric(draw.uniform(0.001, 1), draw.integers(1, 500)))
+            tiles = list(warm.shapes.tiles(np.minimum(sizes, 5_000)))
+            assert all(warm.shapes.holding(len(runs), rounds) in warm.shapes.ready for runs, _, rounds in tiles)
+        runs, _, rounds = tiles[draw.integers(len(tiles))]
+        inputs = inputs_of(warm, draw, len(runs), rounds)
+        if rounds == 1:
+            stepped(warm, runs, inputs[:, 0], recent_of(warm, draw, len(runs)))
+        else:
+            hidden = warm.advance(runs, inputs, np.ones((len(runs), rounds), bool))
+            cells = draw.integers(1, len(runs) * rounds + 1)
+            flat = hidden.reshape(-1, 3)[:cells], inputs.reshape(-1, inputs.shape[-1])[:cells]
+            assert len(warm.head(*flat, recent_of(warm, draw, cells)).fetch()) == cells
     assert warm.compiled_shapes == before
 
 
-def test_the_warm_up_compiles_each_shape_once(warm):
-    shapes = sum(series * rounds <= MOST_CELLS for series in SERIES_LADDER for rounds in ROUNDS_LADDER)
-    assert warm.compiled_shapes == shapes + len(HEAD_LADDER)
+def test_the_warm_up_compiles_each_shape_and_each_head_once(warm):
+    assert warm.compiled_shapes == len(warm.shapes.all()) + len(SERIES_LADDER)
+    assert warm.shapes.ready == warm.shapes.all()
+
+
+def test_what_is_compiled_at_first_serves_everything_and_the_rest_follows():
+    engine = Engine(network(units=(3,), horizon=2))
+    engine.warm_up()
+    assert {shape.rounds for shape in engine.shapes.ready} == {1}
+    at_first = engine.compiled_shapes
+    list(engine.shapes.tiles(np.array([700, 3])))
+    assert engine.compile_next()
+    assert engine.compiled_shapes == at_first + 1
 
 
 @given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 2**16))
 @settings(max_examples=20, deadline=None)
 def test_padding_and_other_rows_leave_no_trace_in_a_row(warm, series, rounds, seed):
     draw = np.random.default_rng(seed)
-    inputs = draw.normal(0, 1, (series, rounds, warm.network.settings.inputs)).astype(np.float32)
+    inputs = inputs_of(warm, draw, series, rounds)
     valid = np.arange(rounds) < draw.integers(1, rounds + 1, series)[:, None]
-    slot = draw.permutation(3_000)[:series]
-    for hidden in warm.hidden:
-        hidden[:] = draw.normal(0, 1, hidden.shape)
-    kept = [hidden.copy() for hidden in warm.hidden]
+    slot, everyone = draw.permutation(SLOTS)[:series], np.arange(SLOTS)
+    kept = [draw.normal(0, 1, (SLOTS, 3)).astype(np.float32)]
+    warm.hidden.write(everyone, kept)
     together = warm.advance(slot, inputs, valid)
-    after = [hidden.copy() for hidden in warm.hidden]
+    (after,) = warm.hidden.read(everyone)
 
     one = int(draw.integers(series))
-    for hidden, former in zip(warm.hidden, kept, strict=True):
-        hidden[:] = former
+    warm.hidden.write(everyone, kept)
     length = int(valid[one].sum())
     alone = warm.advance(slot[one : one + 1], inputs[one : one + 1, :length], valid[one : one + 1, :length])
     np.testing.assert_allclose(alone[0], together[one, :length], rtol=0, atol=2e-6)
-    others = np.setdiff1d(np.arange(3_000), slot)
-    for now, then, former in zip(warm.hidden, after, kept, strict=True):
-        np.testing.assert_allclose(now[slot[one]], then[slot[one]], rtol=0, atol=2e-6)
-        assert (then[others] == former[others]).all()
+    others = np.setdiff1d(everyone, slot)
+    (now,) = warm.hidden.read(slot[one : one + 1])
+    np.testing.assert_allclose(now[0], after[slot[one]], rtol=0, atol=2e-6)
+    assert (after[others] == kept[0][others]).all()
 
 
-def test_carrying_in_pieces_is_one_pass_of_the_network(warm):
-    made, slot = warm.network, np.array([1, 0])
+def test_carrying_by_steps_in_pieces_and_in_one_pass_of_the_network_is_the_same(warm):
+    made, slot, draw = warm.network, np.array([1, 0]), np.random.default_rng(0)
+    inputs, recent = inputs_of(warm, draw, 2, 20), recent_of(warm, draw, 2, 20)
     warm.forget(slot)
-    inputs = np.random.default_rng(0).normal(0, 1, (2, 20, made.settings.inputs)).astype(np.float32)
     pieces = [warm.advance(slot, inputs[:, n : n + 4], np.ones((2, 4), bool)) for n in range(0, 20, 4)]
-    recent = np.random.default_rng(1).normal(0, 1, (2, 20, 2, made.settings.recents)).astype(np.float32)
     hidden = np.concatenate(pieces, axis=1).reshape(40, 3)
-    out = warm.head(hidden, inputs.reshape(40, -1), recent.reshape(40, 2, -1))
+    out = warm.head(hidden, inputs.reshape(40, -1), recent.reshape(40, *recent.shape[2:])).fetch()
     expected = made(inputs, recent).numpy()
     np.testing.assert_allclose(out.reshape(2, 20, 2, 3), expected, rtol=0, atol=5e-6)
 
+    warm.forget(slot)
+    steps = [stepped(warm, slot, inputs[:, n], recent[:, n]) for n in range(20)]
+    np.testing.assert_allclose(np.stack(steps, axis=1), expected, rtol=0, atol=5e-6)
 
-def test_forgetting_a_slot_and_growing_keep_the_other_slots(warm):
-    for hidden in warm.hidden:
-        hidden[:] = 1
+
+def test_forgetting_and_growing_keep_the_other_slots_and_what_is_read_can_be_put_elsewhere(warm):
+    warm.put(np.arange(SLOTS), {"hidden.0": np.ones((SLOTS, 3), np.float32)})
     warm.forget(np.array([2, 5]))
-    assert all((h[[2, 5]] == 0).all() and (h[[1, 3]] == 1).all() for h in warm.hidden)
-    warm.grow(3_001)
-    assert all(len(h) == 3_001 and (h[3_000] == 0).all() and (h[1] == 1).all() for h in warm.hidden)
+    assert not warm.rows(np.array([2, 5]))["hidden.0"].any()
+    assert (warm.rows(np.array([1, 3]))["hidden.0"] == 1).all()
+    warm.grow(SLOTS)
+    rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+    warm.put(np.array([7, 4]), {"hidden.0": rows})
+    assert (warm.rows(np.array([4, 7]))["hidden.0"] == rows[::-1]).all()
+    assert (warm.rows(np.array([SLOTS - 1]))["hidden.0"] == 1).all()
+
+
+def test_more_series_than_the_device_was_to_have_room_for_are_still_served():
+    engine = Engine(network(units=(3,), horizon=2), 4)
+    draw = np.random.default_rng(1)
+    rows = draw.normal(0, 1, (4, 3)).astype(np.float32)
+    engine.put(np.arange(4), {"hidden.0": rows})
+    engine.grow(10)
+    assert (engine.rows(np.arange(4))["hidden.0"] == rows).all()
+    assert stepped(engine, np.arange(10), inputs_of(engine, draw, 10), recent_of(engine, draw, 10)).shape == (10, 2, 3)
+
+
+def logged_error(caplog):
+    return next(r.fields["largest_error_in_scales"] for r in caplog.records if r.getMessage() == "half_precision")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_forecasts_nearly_the_same_and_shows_its_error(precision, caplog):
+    caplog.set_level("INFO")
+    made, draw = network(units=(3,), horizon=2, seed=5), np.random.default_rng(2)
+    engine = make_engine(made)
+    inputs, recent, slot = inputs_of(engine, draw, 50), recent_of(engine, draw, 50), np.arange(50)
+    engine.grow(50)
+    exact = stepped(engine, slot, inputs, recent)
+    try:
+        half = make_engine(made, Settings(model={"precision": precision}))
+        half.grow(50)
+        half.warm_up()
+        error = np.abs(stepped(half, slot, inputs, recent) - exact).max()
+    finally:
+        made.precision = "float32"
+    assert 0 < error < 0.2
+    assert 0 < logged_error(caplog) < 0.5
+
+
+def test_a_precision_that_a_network_over_windows_has_not_is_refused():
+    with pytest.raises(ConfigError, match=r"model\.precision"):
+        make_engine(segment_network(), Settings(model={"precision": "float16"}))
+
+
+def test_on_jax_the_same_engine_gives_the_same_forecasts(tmp_path):
+    program = Path(__file__).with_name("engine_on_backend.py")
+    for backend in ("tensorflow", "jax"):
+        environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        subprocess.run([sys.executable, program, tmp_path / backend], check=True, env=environment, timeout=240)
+    one, other = ({name: np.array(value) for name, value in json.loads((tmp_path / b).read_text()).items()}
+                  for b in ("tensorflow", "jax"))  # fmt: skip
+    assert one.keys() == other.keys()
+    for name, expected in one.items():
+        np.testing.assert_allclose(other[name], expected, rtol=0, atol=1e-5, err_msg=name)

@@ -24,12 +24,13 @@ from hypothesis import strategies as st
 from forecaster.config import StreamSettings
 from forecaster.features import Features
 from forecaster.inference import Inference
+from forecaster.networks import make_engine
 from forecaster.windows import Windows
 
 
 def fresh(made, features=None):
     windows = Windows(StreamSettings(), CONTEXT)
-    inference = Inference(features or features_of(made), made, windows)
+    inference = Inference(features or features_of(made), make_engine(made), windows)
     share_compiled(inference.engine, made)
     return windows, inference
 

@@ -14,7 +14,7 @@ from forecaster.errors import ConfigError
 from forecaster.features import Features
 from forecaster.inference import Emitted, Inference
 from forecaster.manifest import Manifest
-from forecaster.networks import AnyNetwork
+from forecaster.networks import AnyNetwork, make_engine
 from forecaster.recording import Recording
 from forecaster.records import Float, Int
 from forecaster.windows import Block
@@ -166,7 +166,7 @@ def backtest(
     deviation = deviations(block, windows.grid, choice.normalise_rows, len(observed.series))
     work = _Backtest(manifest, block, origin_ms, start_ms, end_ms, deviation)
     results = Results(observed, start_ms, {}, [[] for _ in observed.series])
-    for stretch, emitted in _forecasts(work, Inference(manifest.features, network, windows), results):
+    for stretch, emitted in _forecasts(work, Inference(manifest.features, make_engine(network), windows), results):
         actual, losses = _score(stretch, emitted, manifest, results)
         watch(Part(results.series[stretch.slot], origin_ms[emitted.row], emitted.quantiles, actual, losses))
         results.origin_ms[stretch.slot].append(origin_ms[emitted.row])
