@@ -193,6 +193,7 @@ class StateSettings(Section):
     max_series: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
     idle_ttl: PositiveDuration | None = None
     series_in_two_partitions: Literal["warn", "refuse"] = "warn"
+    window_type: Literal["float32", "float16"] = "float32"
 
 
 class ModelSettings(Section):

@@ -10,8 +10,8 @@ values' logarithms.
 Each profile has `recent` ones beside it, which follow the last few visits of a phase; what they differ
 by from the profile at a step's phase is an input of that step: the network weighs old against new.
 
-All state is float64: a float32 mean at a rate of 1/2,880 never moves from 100,000 toward 100,010.
-The recent profiles are kept relative to theirs, and move fast: float32 is enough.
+Levels and scales are float64: a float32 mean at a rate of 1/2,880 never moves from 100,000 toward 100,010.
+Profiles are kept relative to the level, the recent ones relative to theirs, and move fast: float32 is enough.
 """
 
 from dataclasses import dataclass
@@ -120,9 +120,9 @@ class Features:
         self.residual_mean = np.zeros((0, len(settings.residual_spans)))
         self.scale = np.zeros(0)
         self.volatility = np.zeros((0, len(settings.volatility_spans)))
-        self.profile = np.zeros((0, self.offsets[-1]))
+        self.profile = np.zeros((0, self.offsets[-1]), np.float32)
         self.recent = np.zeros((0, len(settings.recent_rates), self.offsets[-1]), np.float32)
-        self.visits = np.zeros((0, self.offsets[-1]), np.uint16)
+        self.visits = np.zeros((0, self.offsets[-1]), _counting(settings))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every state array by name, slots first."""
@@ -259,6 +259,12 @@ class FeatureStep:
         state.volatility[slot] = self.volatility[:, :, -1].T
         for path in self.profiles:
             path.commit()
+
+
+def _counting(settings: FeatureSettings) -> np.dtype:
+    """Counts visits of a phase for as long as their number still decides any rate."""
+    slowest = min(settings.profile_rate, *settings.recent_rates, 1.0)
+    return np.min_scalar_type(int(1 / slowest) + 1)
 
 
 def _rate(valid: Bool, seen: Int, span: Float | float) -> Float:

@@ -74,11 +74,11 @@ class Inference:
         """
         if self._own_state() <= set(names):
             return
-        slots = slots[self.windows.rounds[slots] > 0]
-        series = max(1, REBUILD_CELLS // self.windows.context_length)
+        slots = slots[self.windows.rings.rounds[slots] > 0]
+        series = max(1, REBUILD_CELLS // self.windows.rings.length)
         for low in range(0, len(slots), series):
             slot = slots[low : low + series]
-            values, length = self.windows.recent(slot)
+            values, length = self.windows.rings.recent(slot)
             first = self.windows.event_time.newest[slot] - length + 1
             self.engine.rebuild(slot, self.features.advance(slot, first, values).inputs(), length)
 
@@ -111,7 +111,7 @@ class Inference:
         scaled = self.engine.forecast(tile, self._stage)
         with self._stage("features"):
             pending = _Pending(cell[row, column], row, column, step, self.engine.baseline(tile), scaled)
-            self.windows.push(slot, values, np.minimum(left, rounds))
+            self.windows.rings.push(slot, values, np.minimum(left, rounds))
             step.commit()
         return pending
 

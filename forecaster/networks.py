@@ -27,6 +27,8 @@ def make_engine(network: AnyNetwork, settings: Settings | None = None) -> Servin
     settings = settings or Settings()
     precision = settings.model.precision
     if isinstance(network, SegmentNetwork):
+        if settings.state.window_type != "float32":
+            raise ConfigError('state.window_type: a network of kind "segment" reads its windows: they must be float32')
         if precision != "float32":
             raise ConfigError(f'model.precision: a network of kind "segment" is served at float32, not {precision}')
         return WindowEngine(network)

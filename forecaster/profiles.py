@@ -5,14 +5,12 @@ import numpy as np
 from forecaster.records import Bool, Float, Int
 from forecaster.recurrences import exponential_mean, linear_recurrence, one_round_earlier
 
-MOST_VISITS = 65_535  # counted; the smallest profile rate is reached long before
-
 
 class ProfilePath:
     """One season's profile along the rounds of a tile: a recurrence per phase, over its visits."""
 
     def __init__(
-        self, profile: Float, recent: np.ndarray, visits: np.ndarray, slot: Int, index: Int, season: int
+        self, profile: np.ndarray, recent: np.ndarray, visits: np.ndarray, slot: Int, index: Int, season: int
     ) -> None:
         self.profile, self.recent, self.visits = profile, recent, visits
         self.slot, self.index, self.season = slot, index, season
@@ -48,7 +46,7 @@ class ProfilePath:
         fast = np.array([rate(floor) for floor in recent_rates]).reshape(len(recent_rates), *slow.shape)
         differs = np.moveaxis(self.recent[self.slot[:, None], :, phase], -1, 0)
         recent = linear_recurrence(1.0 - fast, (fast - slow) * (target_visit - before), differs.astype(np.float64))
-        self._last = phase, path[..., -1], recent[..., -1], np.minimum(visits[..., -1], MOST_VISITS)
+        self._last = phase, path[..., -1], recent[..., -1], np.minimum(visits[..., -1], np.iinfo(self.visits.dtype).max)
         self.after, self.recent_after = by_round(path), by_round(recent)
         return by_round(before)
 

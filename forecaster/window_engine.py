@@ -68,7 +68,7 @@ class WindowEngine:
         for low in range(0, len(tile.row), self.ladder[-1]):
             row, column = tile.row[low : low + self.ladder[-1]], tile.column[low : low + self.ladder[-1]]
             with stage("features"):
-                windows = features.transformed(tile.windows.ending_at(tile.slot, tile.values, row, column))
+                windows = features.transformed(tile.windows.rings.ending_at(tile.slot, tile.values, row, column))
                 scaled = scaled_windows(windows, last[row, column], scale[row, column])
             with stage("infer"):
                 tensors.append(self._call(pad_rows(scaled, rung(len(scaled), self.ladder))))

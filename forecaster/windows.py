@@ -9,6 +9,7 @@ from forecaster.config import StateSettings, StreamSettings
 from forecaster.event_time import EventTime, Observations
 from forecaster.grid import NEVER, Grid
 from forecaster.records import Bool, Float, Int
+from forecaster.rings import Rings
 from forecaster.series import Slots, copied, with_room
 
 CHUNK = 1024
@@ -62,11 +63,9 @@ class Windows:
         idle_ttl_ms = state.idle_ttl if state else None
         self.event_time = EventTime(self.grid, stream.allowed_lateness, stream.late_restart, idle_ttl_ms)
         self._max_series = state.max_series if state else None
-        self.context_length = context_length
+        self.rings = Rings(context_length, state.window_type if state else "float32")
         gap_ms = stream.gap_limit_ms(context_length)
         self._longest_gap = None if gap_ms is None else gap_ms // (stream.step or 1)
-        self.values = np.zeros((0, context_length))
-        self.rounds = np.zeros(0, np.int64)
         self.changed = np.zeros(0, bool)  # slots whose state has moved since a checkpoint cleared them
         self._used = 0  # rows that have ever belonged to a series
         self.filled = 0
@@ -76,7 +75,7 @@ class Windows:
     @property
     def capacity(self) -> int:
         """Rows that the state arrays have."""
-        return len(self.rounds)
+        return len(self.changed)
 
     def admit(self, partition: Int, series: list[str], time_ms: Int, value: Float) -> tuple[Int, Block]:
         """Outcome of each tick (of `event_time`) and the block of observations they complete.
@@ -91,18 +90,16 @@ class Windows:
         self.closed_bars += len(observations.slot) if self.grid.bar else 0
         return outcome, self._fill(observations)
 
-    def _arrays(self) -> dict[str, np.ndarray]:
-        return {"values": self.values, "rounds": self.rounds} | self.event_time.arrays()
-
     def rows(self, slots: Int) -> dict[str, np.ndarray]:
         """A copy of the state of `slots` by name, slots first."""
-        return {name: copied(array, slots) for name, array in self._arrays().items()}
+        times = {name: copied(array, slots) for name, array in self.event_time.arrays().items()}
+        return self.rings.rows(slots) | times
 
     def put(self, slots: Int, rows: Mapping[str, np.ndarray]) -> None:
-        """Make `rows`, as `rows` gave them, the state of `slots`; their windows may be of another length."""
-        values = refitted(rows["values"], rows["rounds"], self.context_length)
-        for name, array in self._arrays().items():
-            array[slots] = values if name == "values" else rows[name]
+        """Make `rows`, as `rows` gave them, the state of `slots`."""
+        self.rings.put(slots, rows)
+        for name, array in self.event_time.arrays().items():
+            array[slots] = rows[name]
 
     def grow(self, more: int = 0) -> None:
         """Make room for every slot that is assigned, and for `more`."""
@@ -113,11 +110,10 @@ class Windows:
             if self._max_series is not None:
                 roomy = min(roomy, self._max_series + BATCH_ROOM)
             rows = max(roomy, -(-need // CHUNK) * CHUNK)
-            self.values = with_room(self.values, rows)
-            self.rounds = with_room(self.rounds, rows)
+            self.rings.grow(rows)
             self.changed = with_room(self.changed, rows)
             self.event_time.grow(rows)
-        self.values[self._used : used] = np.nan
+        self.rings.forget(slice(self._used, used))
         self._used = max(used, self._used)
 
     def _fill(self, seen: Observations) -> Block:
@@ -143,41 +139,8 @@ class Windows:
         )
 
     def forget(self, slots: Int) -> None:
-        """Empty the windows of `slots`; their event time goes on."""
-        self.values[slots] = np.nan
-        self.rounds[slots] = 0
-
-    def push(self, slot: Int, values: Float, length: Int) -> None:
-        """Append the first `length` of `values` `[series, rounds]` to the windows of `slot` `[series]`."""
-        rounds = np.arange(values.shape[1])
-        keep = (rounds < length[:, None]) & (rounds >= length[:, None] - self.context_length)
-        place = (self.rounds[slot][:, None] + rounds) % self.context_length
-        rows, columns = np.nonzero(keep)
-        self.values[slot[rows], place[rows, columns]] = values[rows, columns]
-        self.rounds[slot] += length
-
-    def ending_at(self, slot: Int, values: Float, row: Int, column: Int) -> Float:
-        """The last `context_length` observations at (row, column) `[n, context_length]`, NaN where there is none.
-
-        `values` `[series, rounds]` are what `slot` `[series]` has had since the last push, oldest first.
-        """
-        behind = column[:, None] + np.arange(1 - self.context_length, 1)
-        pushed = slot[row][:, None]
-        before = self.values[pushed, (self.rounds[pushed] + behind) % self.context_length]
-        window: Float = np.where(behind < 0, before, values[row[:, None], np.maximum(behind, 0)])
-        return window
-
-    def recent(self, slot: Int) -> tuple[Float, Int]:
-        """What the windows of `slot` hold, `[series, context_length]` oldest first, NaN behind, and how many rounds."""
-        length = np.minimum(self.rounds[slot], self.context_length)
-        number = np.arange(self.context_length)
-        place = (self.rounds[slot] - length)[:, None] + number
-        values = self.values[slot[:, None], place % self.context_length]
-        return np.where(number < length[:, None], values, np.nan), length
-
-    def window(self, slot: int) -> Float:
-        """The last `context_length` observations of `slot`, oldest first, NaN where there is none yet."""
-        return np.roll(self.values[slot], -int(self.rounds[slot] % self.context_length))
+        """Empty the rings of `slots`; their event time goes on."""
+        self.rings.forget(slots)
 
     def evict(self, slots: Int) -> int:
         """Forget the series of single `slots`; returns how many observations (or open bars) they held back."""
@@ -194,15 +157,3 @@ class Windows:
         self.event_time.forget(slots)
         self.event_time.forget_partition(partition)
         return slots
-
-
-def refitted(values: Float, rounds: Int, length: int) -> Float:
-    """Rings `values` `[series, any]` of series after so many `rounds` as rings of `length`: the newest in both."""
-    if values.shape[1] == length:
-        return values
-    number = rounds[:, None] - np.arange(1, min(values.shape[1], length) + 1)  # of each observation, newest first
-    row, column = np.nonzero(number >= 0)
-    number = number[row, column]
-    fitted = np.full((len(values), length), np.nan)
-    fitted[row, number % length] = values[row, number % values.shape[1]]
-    return fitted

@@ -39,10 +39,10 @@ def _compiled_once(monkeypatch) -> None:
     """All engines of one network share what was compiled for it, as in `builders.pipeline`."""
     initialise = Engine.__init__
 
-    def shared(self: Engine, network: Network) -> None:
-        initialise(self, network)
+    def shared(self: Engine, network: Network, resident: int | None = None) -> None:
+        initialise(self, network, resident)
         first = _ENGINES.setdefault(id(network), self)
-        self._advance, self._head = first._advance, first._head
+        self._step, self._advance, self._head = first._step, first._advance, first._head
 
     monkeypatch.setattr(Engine, "__init__", shared)
 

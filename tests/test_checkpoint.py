@@ -26,7 +26,7 @@ from forecaster.config import Settings, StreamSettings
 from forecaster.engine import MOST_CELLS, ROUNDS_LADDER, SERIES_LADDER
 from forecaster.grid import NEVER
 from forecaster.pipeline import Pipeline
-from forecaster.windows import refitted
+from forecaster.rings import refitted
 
 NO_STATE = {"max_examples": 50, "deadline": None}
 
@@ -146,8 +146,8 @@ def test_what_lateness_holds_back_and_open_bars_are_part_of_the_state():
     assert len(restored.windows.event_time.held) == 3
     run(restored, records[3:])
     a, b = restored.windows.slots.of(0)
-    assert restored.windows.window(a)[-1] == 2.0
-    assert restored.windows.window(b)[-1] == 5.0
+    assert restored.windows.rings.window(a)[-1] == 2.0
+    assert restored.windows.rings.window(b)[-1] == 5.0
 
 
 def test_a_snapshot_is_a_copy():
@@ -208,7 +208,7 @@ def test_with_another_networks_weights_windows_and_features_are_taken_and_the_hi
     inference = other.inference
     for slot in other.windows.slots.of(0).tolist():
         carried = inference.engine.hidden.read(np.array([slot]))
-        window = other.windows.window(slot)[-min(CONTEXT, int(other.windows.rounds[slot])) :]
+        window = other.windows.rings.window(slot)[-min(CONTEXT, int(other.windows.rings.rounds[slot])) :]
         inference.engine.forget(np.array([slot]))
         first = other.windows.event_time.newest[slot] - len(window) + 1
         inputs = inference.features.advance(np.array([slot]), np.array([first]), window[None]).inputs()
@@ -244,8 +244,9 @@ def test_with_another_context_length_the_window_is_cut_or_padded_and_all_goes_on
     resized.load(0, checkpointed(line, {0: 4 * steps}).find(resized).checkpoint)
     kept = min(length, CONTEXT)
     for slot, other in zip(resized.windows.slots.of(0), line.windows.slots.of(0), strict=True):
-        np.testing.assert_array_equal(resized.windows.window(slot)[-kept:], line.windows.window(other)[-kept:])
-        assert np.isnan(resized.windows.window(slot)[:-kept]).all()
+        window = resized.windows.rings.window(slot)
+        np.testing.assert_array_equal(window[-kept:], line.windows.rings.window(other)[-kept:])
+        assert np.isnan(window[:-kept]).all()
 
     def forecasts(outputs):
         return [forecast | {"maturity": None} for forecast in published(outputs)]
@@ -254,7 +255,7 @@ def test_with_another_context_length_the_window_is_cut_or_padded_and_all_goes_on
     whole = pipeline(setup, context_length=length)
     run(whole, records)
     for slot, other in zip(resized.windows.slots.of(0), whole.windows.slots.of(0), strict=True):
-        np.testing.assert_array_equal(resized.windows.window(slot), whole.windows.window(other))
+        np.testing.assert_array_equal(resized.windows.rings.window(slot), whole.windows.rings.window(other))
 
 
 @given(st.integers(0, 30), st.integers(1, 12), st.integers(1, 12))

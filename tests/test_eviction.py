@@ -146,7 +146,7 @@ def test_a_stream_of_new_keys_keeps_arrays_dictionaries_and_names_within_the_lim
         run(line, records_of([Tick(f"{n}-{k}", n, 1.0) for k in range(batch)]))
     windows, features = line.windows, line.inference.features
     assert windows.capacity <= most + BATCH_ROOM
-    assert {len(array) for array in (windows.values, features.level, *line.inference.engine.hidden.layers)} == {
+    assert {len(array) for array in (windows.rings.rounds, features.level, *line.inference.engine.hidden.layers)} == {
         windows.capacity
     }
     assert len(windows.slots.names) <= most + batch

@@ -69,12 +69,12 @@ def test_a_window_ends_at_its_cell_however_the_observations_came(lengths, seed):
     for length in lengths:
         values = draw.normal(0, 1, (2, length))
         row, column = np.nonzero(np.ones((2, length), bool))
-        found = windows.ending_at(slot, values, row, column)
+        found = windows.rings.ending_at(slot, values, row, column)
         past = np.concatenate([past, values], axis=1)
         ends = past.shape[1] - length + column + 1
         expected = [past[r, end - CONTEXT : end] for r, end in zip(row, ends, strict=True)]
-        np.testing.assert_array_equal(found, np.reshape(expected, (-1, CONTEXT)))
-        windows.push(slot, values, np.array([length, length]))
+        np.testing.assert_allclose(found, np.reshape(expected, (-1, CONTEXT)), rtol=0, atol=1e-6)
+        windows.rings.push(slot, values, np.array([length, length]))
 
 
 def test_no_call_holds_more_observations_than_allowed_and_none_is_compiled_late(monkeypatch):

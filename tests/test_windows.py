@@ -26,7 +26,7 @@ def feed(windows, series, steps, values, partition=0):
         width = int(length.max())
         cell = first[:, None] + np.arange(width)
         table = np.where(np.arange(width) < length[:, None], block.value[np.minimum(cell, len(block) - 1)], np.nan)
-        windows.push(block.slot[first], table, length)
+        windows.rings.push(block.slot[first], table, length)
     return block
 
 
@@ -110,13 +110,13 @@ def test_a_window_is_the_tail_of_its_sequence_however_the_polls_were_cut(moved, 
             expected[name].take(step, value)
         for slot, name in enumerate(windows.slots.names):
             tail = [np.nan if value is None else value for value in expected[name].taken[-context:]]
-            np.testing.assert_array_equal(windows.window(slot), [np.nan] * (context - len(tail)) + tail)
+            np.testing.assert_array_equal(windows.rings.window(slot), [np.nan] * (context - len(tail)) + tail)
 
 
 def test_one_block_longer_than_the_context_leaves_its_tail():
     windows = Windows(StreamSettings(), CONTEXT)
     feed(windows, ["a"] * 13, range(13), range(13))
-    assert windows.window(0).tolist() == [8, 9, 10, 11, 12]
+    assert windows.rings.window(0).tolist() == [8, 9, 10, 11, 12]
 
 
 def test_a_series_that_restarts_twice_in_one_batch_takes_part_in_three_waves():
@@ -127,8 +127,8 @@ def test_a_series_that_restarts_twice_in_one_batch_takes_part_in_three_waves():
         ([1], [1]),
         ([2], [2]),
     ]
-    assert windows.window(0).tolist()[-2:] == [3, 4]
-    assert np.isnan(windows.window(0)[:-2]).all()
+    assert windows.rings.window(0).tolist()[-2:] == [3, 4]
+    assert np.isnan(windows.rings.window(0)[:-2]).all()
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=40))
@@ -173,7 +173,7 @@ def test_a_dropped_partition_leaves_neither_window_nor_event_time(dropped):
     assert LATE not in outcome
     other, _ = windows.admit(np.full(1, 1 - dropped), ["a"], np.array([1_000]), np.array([7.0]))
     assert other.tolist() == [LATE]
-    assert np.isnan(windows.window(windows.slots.assign(np.array([dropped]), ["b"])[0])).all()
+    assert np.isnan(windows.rings.window(windows.slots.assign(np.array([dropped]), ["b"])[0])).all()
 
 
 def test_room_grows_with_the_series_and_keeps_what_was_there():
@@ -182,12 +182,12 @@ def test_room_grows_with_the_series_and_keeps_what_was_there():
     names = [f"s{n}" for n in range(3_000)]
     feed(windows, names, [1] * 3_000, range(3_000))
     assert windows.capacity >= 3_001
-    assert windows.window(0)[-1] == 5
-    assert [windows.window(slot + 1)[-1] for slot in (0, 1_500, 2_999)] == [0, 1_500, 2_999]
+    assert windows.rings.window(0)[-1] == 5
+    assert [windows.rings.window(slot + 1)[-1] for slot in (0, 1_500, 2_999)] == [0, 1_500, 2_999]
 
 
 def test_the_same_series_in_two_partitions_is_two_series():
     windows = Windows(StreamSettings(), CONTEXT)
     feed(windows, ["a"], [0], [1], partition=0)
     feed(windows, ["a"], [0], [2], partition=1)
-    assert [windows.window(slot)[-1] for slot in (0, 1)] == [1, 2]
+    assert [windows.rings.window(slot)[-1] for slot in (0, 1)] == [1, 2]

@@ -98,7 +98,10 @@ def _bundle(request: dict[str, Any]) -> int:
         training={},
     )  # fmt: skip
     network = Network(shape, seed=request["seed"])
-    make_engine(network).warm_up()  # fills the cache of compiled shapes
+    engine = make_engine(network)
+    engine.warm_up()  # fills the cache of compiled shapes
+    while engine.compile_next():
+        pass
     save_bundle(Path(request["folder"]), manifest, network)
     return 0
 
