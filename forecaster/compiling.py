@@ -18,11 +18,26 @@ def compile_function(function: Callable[..., Any], compiler: Compiler = "xla") -
         import jax  # noqa: PLC0415  # only the backend that runs is imported
 
         return jax.jit(function)  # type: ignore[no-any-return]
-    import tensorflow as tf  # noqa: PLC0415
+    return _ByShape(function, compiler)
 
-    return tf.function(  # type: ignore[no-any-return]
-        function, jit_compile=compiler == "xla", autograph=False, reduce_retracing=False
-    )
+
+class _ByShape:
+    """Calls what TensorFlow made for a shape directly: that it finds it by itself costs more than a small call."""
+
+    def __init__(self, function: Callable[..., Any], compiler: Compiler) -> None:
+        import tensorflow as tf  # noqa: PLC0415
+
+        self._tf = tf
+        self._function = tf.function(function, jit_compile=compiler == "xla", autograph=False)
+        self._made: dict[tuple[tuple[int, ...], ...], Any] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        tensors = self._tf.nest.map_structure(self._tf.convert_to_tensor, arguments)
+        shapes = tuple(tuple(tensor.shape) for tensor in self._tf.nest.flatten(tensors))
+        made = self._made.get(shapes)
+        if made is None:
+            made = self._made[shapes] = self._function.get_concrete_function(*tensors)
+        return made(*tensors)
 
 
 class Resident:
