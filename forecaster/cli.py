@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,7 +21,7 @@ from forecaster.errors import ConfigError, ForecasterError
 from forecaster.logs import configure_logging
 
 if TYPE_CHECKING:
-    from forecaster.daemon import MakeReader
+    from forecaster.daemon import Expose, MakeReader
     from forecaster.kafka.client import Client
     from forecaster.metrics import Metrics
     from forecaster.pipeline import Pipeline
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command; exit code 0 done, 2 bad usage, configuration or bundle, 1 anything else."""
     options = _parser().parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else list(arguments)
-    configure_logging()
+    configure_logging(**({} if getattr(options, "worker", None) is None else {"worker": options.worker}))
     try:
         options.command(options)
     except ForecasterError as error:
@@ -62,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--config", type=Path, metavar="FILE", help="TOML file; the environment wins over it")
         return sub
 
-    command("run", _run, "Forecast the ticks of a Kafka topic until stopped.")
+    run = command("run", _run, "Forecast the ticks of a Kafka topic until stopped.")
+    run.add_argument("--worker", type=int, help=argparse.SUPPRESS)  # what the supervisor of several starts
     command("check-config", _check_config, "Print the effective configuration, or what is wrong with it.")
     command("healthcheck", _healthcheck, "Exit 0 if the daemon on this host is alive.")
 
@@ -149,7 +151,29 @@ def _html_report(options: argparse.Namespace) -> "HtmlReport | None":
 
 
 def _run(options: argparse.Namespace) -> None:
+    if options.worker is not None:
+        return _run_worker(options)
     settings = load_settings(options.config)
+    if settings.workers > 1:
+        from forecaster.supervisor import supervise
+
+        return supervise(settings, [sys.executable, "-m", "forecaster", *options.arguments])
+    from forecaster.web.endpoints import Endpoints
+
+    return _serve(settings, partial(Endpoints, settings.metrics.host, settings.metrics.port))
+
+
+def _run_worker(options: argparse.Namespace) -> None:
+    """One of several workers: its own index, and a supervisor that it reports to."""
+    from forecaster.reports import Reports, report_pipe
+
+    with Reports(report_pipe()) as reports:
+        settings = load_settings(options.config)
+        kafka = settings.kafka.model_copy(update={"worker_index": options.worker})
+        _serve(settings.model_copy(update={"kafka": kafka}), reports.expose)
+
+
+def _serve(settings: Settings, expose: "Expose") -> None:
     from forecaster.daemon import run
 
     def make_client(rebuild_span_ms: int | None, make_reader: "MakeReader") -> "Client":
@@ -158,7 +182,7 @@ def _run(options: argparse.Namespace) -> None:
         readers = make_reader if settings.state.checkpoint_interval else None
         return KafkaPythonClient(settings, rebuild_span_ms, f"forecaster-{socket.gethostname()}", readers)
 
-    run(settings, make_client, _pipeline, time.time)
+    run(settings, make_client, _pipeline, expose, time.time)
 
 
 def _pipeline(settings: Settings, metrics: "Metrics") -> "Pipeline":

@@ -261,6 +261,7 @@ class Settings(BaseSettings):
 
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     emit: Literal["every", "latest"] = "every"
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
     input: InputSettings = InputSettings()

@@ -5,12 +5,13 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from prometheus_client import CollectorRegistry
 
 from forecaster.checkpoint.reader import Reader
 from forecaster.checkpointing import Checkpoints
@@ -22,7 +23,7 @@ from forecaster.manifest import Manifest, configured_bundle, read_bundle
 from forecaster.metrics import Metrics
 from forecaster.poison import PoisonLimit
 from forecaster.records import RecordBatch
-from forecaster.web.endpoints import Endpoints, Probe
+from forecaster.web.endpoints import Probe
 
 if TYPE_CHECKING:  # they import TensorFlow, for which the checks of a start need not wait
     from forecaster.pipeline import Output, Pipeline
@@ -34,6 +35,16 @@ LONGEST_BACKOFF_S = 5.0
 
 Clock = Callable[[], float]
 MakeReader = Callable[[int], Reader]
+
+
+class Exposed(Protocol):
+    """Where metrics and probes are shown: the port of an endpoint, None for a worker that reports to its supervisor."""
+
+    @property
+    def port(self) -> int | None: ...
+
+
+Expose = Callable[[CollectorRegistry, Mapping[str, Probe]], AbstractContextManager[Exposed]]
 
 
 class Daemon:
@@ -161,6 +172,7 @@ def run(
     settings: Settings,
     make_client: Callable[[int | None, MakeReader], Client],
     make_pipeline: Callable[[Settings, Metrics], "Pipeline"],
+    expose: Expose,
     clock: Clock,
 ) -> None:
     """Serve until a signal: check, connect, build and warm the model, loop, drain."""
@@ -170,19 +182,19 @@ def run(
         span_ms = manifest.rebuild_span_ms()
     metrics = Metrics()
     daemons: list[Daemon] = []
-    longest_turn_s = 2 * settings.kafka.delivery_timeout / 1000 + 60
+    longest_s = longest_turn_s(settings)
     probes: dict[str, Probe] = {
         "/startupz": lambda: bool(daemons),
         "/readyz": lambda: any(daemon.ready for daemon in daemons),
-        "/livez": lambda: all(clock() - daemon.turned < longest_turn_s for daemon in daemons),
+        "/livez": lambda: all(clock() - daemon.turned < longest_s for daemon in daemons),
     }
 
     def make_reader(partition: int) -> Reader:
         return Reader(settings.kafka.group_id, partition, daemons[0].pipeline.identity)
 
     client = make_client(span_ms, make_reader)
-    with Endpoints(settings.metrics.host, settings.metrics.port, metrics.registry, probes) as endpoints:
-        event("starting", metrics_port=endpoints.port, delivery=settings.delivery, emit=settings.emit)
+    with expose(metrics.registry, probes) as exposed:
+        event("starting", metrics_port=exposed.port, delivery=settings.delivery, emit=settings.emit)
         try:
             client.start()
             pipeline = make_pipeline(settings, metrics)
@@ -214,6 +226,11 @@ def _on_a_thread(compile_next: Callable[[], bool]) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+def longest_turn_s(settings: Settings) -> float:
+    """Seconds after which a loop that has not turned hangs: every step of a turn has ended by then."""
+    return 2 * settings.kafka.delivery_timeout / 1000 + 60
 
 
 def check(settings: Settings) -> Manifest:

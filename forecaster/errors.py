@@ -34,6 +34,14 @@ class PoisonError(ForecasterError):
     """More dead letters within a minute than `topics.dead_letters_per_minute`."""
 
 
+class WorkerError(ForecasterError):
+    """A worker has ended in a way that ends all of them, with its exit code."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
 class StoppedError(ForecasterError):
     """A signal ended a command that cannot end by itself at once; the exit code is the shell's for that signal."""
 

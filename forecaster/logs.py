@@ -11,7 +11,11 @@ log = logging.getLogger("forecaster")
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one JSON object; whatever its text holds, it stays on one line."""
+    """A record as one JSON object; whatever its text holds, it stays on one line. `always` are fields of each."""
+
+    def __init__(self, **always: object) -> None:
+        super().__init__()
+        self._always = always
 
     def format(self, record: logging.LogRecord) -> str:
         """`time`, `level`, `event`, the fields of the event, and an exception if there is one."""
@@ -19,6 +23,7 @@ class JsonFormatter(logging.Formatter):
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
             "level": record.levelname.lower(),
             "event": record.getMessage(),
+            **self._always,
             **getattr(record, "fields", {}),
         }
         if record.name != log.name:
@@ -51,10 +56,10 @@ class RareWarning:
         self._count, self._told = 0, now
 
 
-def configure_logging() -> None:
-    """Send this package's events, and the client libraries' warnings, to standard error as JSON."""
+def configure_logging(**always: object) -> None:
+    """Send this package's events, and the client libraries' warnings, to standard error as JSON, each with `always`."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(**always))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     log.setLevel(logging.INFO)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each shape of the ladder

@@ -15,6 +15,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 OUTCOMES = ("forecast", "superseded", "aggregated", "late", "duplicate", "rejected")
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 STAGE_SECONDS = (0.0001, 0.0002, 0.0005, *SECONDS[:12])
+# Gauges that several workers show of the same thing; the others are amounts, and the workers' sum is one too.
+SHOWN_AS_IS = {"forecaster_consumer_lag_records", "forecaster_consumer_lag_seconds", "forecaster_model_info"}
 BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 
 
@@ -40,6 +42,17 @@ class ColumnHistogram(Collector):
         labels = [*(str(bound) for bound in self._bounds[:-1]), "+Inf"]
         buckets = list(zip(labels, np.cumsum(self._counts).astype(float).tolist(), strict=True))
         yield HistogramMetricFamily(self._name, self._documentation, buckets=buckets, sum_value=self._sum)
+
+
+class SupervisorMetrics:
+    """What the supervisor of several workers adds to the sums of theirs."""
+
+    def __init__(self, workers: Collector) -> None:
+        registry = self.registry = CollectorRegistry()
+        registry.register(workers)
+        self.restarts = Counter(
+            "forecaster_worker_restarts", "Workers started again after they had died.", registry=registry
+        )
 
 
 class Metrics:
