@@ -93,6 +93,7 @@ class Daemon:
             delivered = self._batch(records)
         self.checkpoints.take(self.client.positions(), self.client.source())
         self.ready = self.client.joined()
+        self._show()
         if not 0 <= self._clock() - self._lag_shown <= LAG_EVERY_S:  # below 0: the clock was set back
             self._lag_shown = self._clock()
             self.metrics.show_lag(self.pipeline.settings.topics.input, self.client.lag())
@@ -144,14 +145,18 @@ class Daemon:
         self.forecasts += len(output.forecasts)
         waited = acknowledged - output.forecasts.trigger_ms / 1000
         metrics.tick_to_forecast.observe(np.maximum(waited, 0.0))
-        metrics.series.set(len(windows.slots))
-        metrics.held.set(len(windows.event_time.held))
-        metrics.compiled_shapes.set(self.pipeline.inference.engine.compiled_shapes)
         metrics.filled_steps.inc(windows.filled)
         metrics.closed_bars.inc(windows.closed_bars)
         metrics.series_restarts.labels("gap").inc(windows.gap_restarts)
         metrics.series_restarts.labels("late").inc(windows.event_time.late_restarts)
         windows.filled = windows.closed_bars = windows.gap_restarts = windows.event_time.late_restarts = 0
+
+    def _show(self) -> None:
+        """Gauges of what there is: partitions come and go without a batch too."""
+        metrics, windows = self.metrics, self.pipeline.windows
+        metrics.series.set(len(windows.slots))
+        metrics.held.set(len(windows.event_time.held))
+        metrics.compiled_shapes.set(self.pipeline.inference.engine.compiled_shapes)
 
     def _count_guards(self, output: "Output") -> None:
         for reason, count in output.evicted.items():

@@ -241,6 +241,7 @@ def test_a_partition_that_leaves_takes_its_series_along(broker: MemoryBroker) ->
     daemon.loop()
     assert daemon.pipeline.windows.slots.names[0] == "s0"
     assert len(daemon.pipeline.windows.slots) == 1
+    assert daemon.metrics.registry.get_sample_value("forecaster_series") == 1
 
 
 def test_a_stop_while_the_output_cannot_be_flushed_says_so(broker: MemoryBroker) -> None:
