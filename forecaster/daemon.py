@@ -1,6 +1,5 @@
 """The lifecycle of `forecaster run`: start, loop, drain."""
 
-import gc
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from forecaster.errors import BrokerUnavailableError, RetryableError
 from forecaster.kafka.client import Client
 from forecaster.logs import RareWarning, event
 from forecaster.manifest import Manifest, configured_bundle, read_bundle
+from forecaster.memory import settle
 from forecaster.metrics import Metrics
 from forecaster.poison import PoisonLimit
 from forecaster.records import RecordBatch
@@ -203,7 +203,7 @@ def run(
         try:
             client.start()
             pipeline = make_pipeline(settings, metrics)
-            gc.freeze()  # what is loaded by now stays: looking through it again and again took a third of the time
+            settle()
             daemon = Daemon(pipeline, client, metrics, clock)
             _stop_on_signals(daemon, settings.kafka.shutdown_timeout / 1000)
             daemons.append(daemon)
