@@ -13,7 +13,7 @@ LARGE = 32 * 2**20  # what is larger, such as the arrays of the state, goes back
 def settle() -> None:
     """Keep what is loaded out of the collector's way, and what a batch frees for the next one.
 
-    Together they take a quarter off the time of a batch. Where the C library is another one than glibc, it does as it likes.
+    Together they take a quarter off the time of a batch. A C library other than glibc does as it likes.
     """
     gc.collect()
     gc.freeze()
