@@ -8,7 +8,7 @@ from itertools import cycle
 from pathlib import Path
 
 from forecaster.config import load_settings
-from forecaster.kafka.python_client import KafkaPythonClient
+from forecaster.kafka.clients import make_client
 from forecaster.records import Message
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     settings = load_settings(Path(config))
     lines = [line.split(b"\t", 1) for line in Path(forecasts).read_bytes().splitlines()]
     answers = cycle([Message(settings.topics.output, key, value) for key, value in lines])
-    client = KafkaPythonClient(settings, 0, "echo")
+    client = make_client(settings, 0, "echo")
     client.start()
     left = int(count)
     while left > 0:

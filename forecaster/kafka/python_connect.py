@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
 from kafka.admin import ConfigResource
 from kafka.errors import (
     AuthorizationError,
     FencedInstanceIdError,
     KafkaError,
+    KafkaTimeoutError,
     NoError,
     SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
@@ -31,6 +32,17 @@ SERVER = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):(\d{1,5})")
 MAX_PORT = 65_535
 RETRY_SECONDS = 0.2
 REFUSALS = (AuthorizationError, SaslAuthenticationFailedError)
+READING = {
+    "enable_auto_commit": False,
+    "isolation_level": "read_committed",  # also makes the lookup of committed offsets wait for open transactions
+    "auto_offset_reset": "earliest",  # only for offsets that expire while they are read
+    "allow_auto_create_topics": False,
+    "metadata_max_age_ms": 60_000,  # how soon new partitions are found
+    "fetch_max_wait_ms": 100,  # also how long a seek waits for the fetch that is under way
+    "max_partition_fetch_bytes": 4 * 2**20,
+    "fetch_max_bytes": 32 * 2**20,
+    "metrics_enabled": False,
+}
 STATE_TOPIC = {
     "cleanup.policy": "compact",
     # only what is in a finished segment is compacted, and all that is there is read at a start
@@ -105,6 +117,30 @@ def unavailable(kafka: KafkaSettings, error: BaseException) -> BrokerUnavailable
     waited = format_duration(kafka.startup_timeout)
     where = f"kafka.bootstrap_servers: no broker is ready at {kafka.bootstrap_servers}"
     return BrokerUnavailableError(f"{where} within {waited}: {one_line(error)}")
+
+
+def wire(topic: str, offsets: Mapping[int, int], source: str) -> dict[TopicPartition, OffsetAndMetadata]:
+    """Offsets with the topic's id beside them, so that they are never taken for another topic's."""
+    return {TopicPartition(topic, n): OffsetAndMetadata(offset, source, -1) for n, offset in offsets.items()}
+
+
+def await_metadata(consumer: Any, topic: str, deadline: float) -> None:
+    """Have a consumer know `topic` by `deadline` (of `time.monotonic`); raises `KafkaError` where it cannot."""
+    while not consumer.partitions_for_topic(topic):
+        if time.monotonic() > deadline:
+            raise KafkaTimeoutError(f"no metadata of {topic}")
+
+
+def topic_id(consumer: Any, topic: str) -> str:
+    """The id of `topic` as the last metadata have it; empty where the broker has none."""
+    found = consumer._cluster.topic_id(topic)  # noqa: SLF001
+    return "" if found is None or found.int == 0 else str(found)
+
+
+def refresh_metadata(consumer: Any, timeout_ms: int) -> None:
+    """Have the metadata of now; raises `KafkaError` without an answer."""
+    asked = consumer._cluster.request_update()  # noqa: SLF001
+    consumer._net.run(consumer._manager.wait_for, asked, timeout_ms)  # noqa: SLF001
 
 
 def check_topics(settings: Settings, client_id: str, deadline: float) -> None:

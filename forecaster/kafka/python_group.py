@@ -3,38 +3,37 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
     FencedInstanceIdError,
     InconsistentGroupProtocolError,
     InvalidSessionTimeoutError,
     KafkaError,
-    KafkaTimeoutError,
 )
 from kafka.structs import MemberState
 
 from forecaster.config import KafkaSettings, Settings
 from forecaster.errors import ConfigError
-from forecaster.kafka.python_connect import one_line, routed
+from forecaster.kafka.halves import Member, Progress, Rows
+from forecaster.kafka.python_connect import (
+    READING,
+    await_metadata,
+    one_line,
+    refresh_metadata,
+    routed,
+    topic_id,
+    wire,
+)
+from forecaster.records import Headers
 
 logger = logging.getLogger(__name__)
 
-READING = {
-    "enable_auto_commit": False,
-    "isolation_level": "read_committed",  # also makes the lookup of committed offsets wait for open transactions
-    "auto_offset_reset": "earliest",  # only for offsets that expire while they are read
-    "allow_auto_create_topics": False,
-    "metadata_max_age_ms": 60_000,  # how soon new partitions are found
-    "fetch_max_wait_ms": 100,  # also how long a seek waits for the fetch that is under way
-    "max_partition_fetch_bytes": 4 * 2**20,
-    "fetch_max_bytes": 32 * 2**20,
-    "metrics_enabled": False,
-}
+JOIN_MS = 500  # kafka-python throws a join away that completes between two polls: short polls would never end one
 
 
 class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python ships no types
@@ -74,7 +73,7 @@ def group_options(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 class Group:
-    """The membership of this worker in the consumer group, and its consumer of the input topic."""
+    """Implements `halves.Group`."""
 
     def __init__(self, settings: Settings, options: Mapping[str, Any]) -> None:
         self._kafka, self._topic = settings.kafka, settings.topics.input
@@ -84,20 +83,23 @@ class Group:
         self._out_of_range: set[int] = set()
         self.consumer: Any = None
 
+    @property
+    def lookup(self) -> Any:
+        """Implement `Group.lookup`."""
+        return self.consumer
+
     def join(self, deadline: float) -> None:
-        """Connect and subscribe by `deadline` (of `time.monotonic`); joining itself goes on inside `fetch`."""
+        """Implement `Group.join`."""
         left_ms = max(1, int((deadline - time.monotonic()) * 1_000))
         self.consumer = KafkaConsumer(**{**self._options, "bootstrap_timeout_ms": left_ms})
         self.consumer.subscribe([self._topic], listener=self._rebalances)
         self._watch_resets()
         # kafka-python loses the request for a topic's metadata when another one is under way, and a group leader
         # without it assigns no partition to anyone: fetch it before the first poll joins.
-        while not self.consumer.partitions_for_topic(self._topic):
-            if time.monotonic() > deadline:
-                raise KafkaTimeoutError(f"no metadata of {self._topic}")
+        await_metadata(self.consumer, self._topic, deadline)
 
     def leave(self, timeout_ms: int) -> None:
-        """Leave the group (a static member keeps its place) and close the connection."""
+        """Implement `Group.leave`."""
         consumer, self.consumer = self.consumer, None
         self._rebalances.notes.clear()
         self._out_of_range.clear()
@@ -105,13 +107,12 @@ class Group:
             with suppress(KafkaError):
                 consumer.close(timeout_ms=timeout_ms)
 
-    def fetch(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
-        """What one poll returns; nothing while the broker is away.
-
-        Raises `ConfigError` where the broker refuses the membership, `FencedError` where another has its name.
-        """
+    def fetch(self, timeout_ms: int) -> dict[int, Rows]:
+        """Implement `Group.fetch`."""
+        if not self.member().settled:
+            timeout_ms = max(timeout_ms, JOIN_MS)
         try:
-            records: dict[TopicPartition, list[Any]] = self.consumer.poll(timeout_ms=timeout_ms)
+            records = self.consumer.poll(timeout_ms=timeout_ms)
         except InvalidSessionTimeoutError as error:
             raise ConfigError(f"kafka.session_timeout: the broker does not allow it: {one_line(error)}") from None
         except InconsistentGroupProtocolError as error:
@@ -124,7 +125,7 @@ class Group:
             time.sleep(min(timeout_ms, 100) / 1_000)  # an error returns at once; do not spin on it
             return {}
         self._check_name()
-        return records
+        return {part.partition: _columns(rows) for part, rows in records.items()}
 
     def _check_name(self) -> None:
         """Raise `FencedError` where another daemon has this static member's name.
@@ -138,33 +139,48 @@ class Group:
             raise routed(FencedInstanceIdError(), "poll")
         self._silent = silent
 
-    def settled(self) -> bool:
-        """Whether this member has its place, and no rebalance is under way."""
-        return bool(self.consumer.group_metadata().state == MemberState.STABLE)
+    def member(self) -> Member:
+        """Implement `Group.member`: without a name the broker could not tell us from a member that it has lost.
 
-    def changes(self) -> Iterator[tuple[bool, list[int]]]:
-        """What happened to partitions since the last call: (assigned?, partitions)."""
+        In a rebalance it is of a newer generation, but has the partitions of the one before.
+        """
+        found = self.consumer.group_metadata()
+        named = found.generation_id >= 0 and bool(found.member_id)
+        return Member(found.member_id, named and found.state == MemberState.STABLE, found)
+
+    def changes(self) -> Iterator[tuple[bool, Collection[int]]]:
+        """Implement `Group.changes`."""
         while self._rebalances.notes:
             yield self._rebalances.notes.popleft()
 
-    def out_of_range(self) -> set[int]:
-        """Partitions whose next record was no longer in the log since the last call: kafka-python went elsewhere.
+    def assigned(self) -> set[int]:
+        """Implement `Group.assigned`."""
+        return {part.partition for part in self.consumer.assignment()}
 
-        By then `source` is that of now. Raises `RetryableError` where the broker does not tell.
-        """
+    def hold(self, numbers: Collection[int]) -> None:
+        """Implement `Group.hold`."""
+        self.consumer.pause(*(TopicPartition(self._topic, number) for number in numbers))
+
+    def read_from(self, number: int, offset: int) -> bool:
+        """Implement `Group.read_from`."""
+        part = TopicPartition(self._topic, number)
+        try:
+            self.consumer.seek(part, offset)
+            self.consumer.resume(part)
+        except (KafkaError, KeyError, ValueError):  # revoked meanwhile
+            return False
+        return True
+
+    def out_of_range(self) -> set[int]:
+        """Implement `Group.out_of_range`: kafka-python went elsewhere."""
         found = set(self._out_of_range)
         if found:
             try:
-                self._refresh()
+                refresh_metadata(self.consumer, self._kafka.delivery_timeout)
             except KafkaError as error:
                 raise routed(error, "ask for the input topic") from None
         self._out_of_range -= found
         return found
-
-    def _refresh(self) -> None:
-        consumer = self.consumer
-        asked = consumer._cluster.request_update()  # noqa: SLF001
-        consumer._net.run(consumer._manager.wait_for, asked, self._kafka.delivery_timeout)  # noqa: SLF001
 
     def _watch_resets(self) -> None:
         """Note what kafka-python resets in silence, whereby records would be passed over that nobody counts."""
@@ -178,11 +194,37 @@ class Group:
         subscription.request_offset_reset = noted
 
     def source(self) -> str:
-        """The id of the input topic as the last metadata have it: another one once it was deleted and made anew."""
-        found = self.consumer._cluster.topic_id(self._topic)  # noqa: SLF001
-        return "" if found is None or found.int == 0 else str(found)
+        """Implement `Group.source`."""
+        return topic_id(self.consumer, self._topic)
 
-    def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
-        """Commit `offsets` outside of any transaction; raises `KafkaError`."""
-        if offsets:
-            self.consumer.commit(dict(offsets), timeout_ms=self._kafka.delivery_timeout)
+    def progress(self, number: int) -> Progress:
+        """Implement `Group.progress`."""
+        part = TopicPartition(self._topic, number)
+        try:
+            return Progress(self.consumer.position(part, timeout_ms=0), self.consumer.highwater(part))
+        except KafkaError:  # revoked since the last poll
+            return Progress(None, None)
+
+    def commit(self, offsets: Mapping[int, int], source: str) -> None:
+        """Implement `Group.commit`."""
+        if not offsets:
+            return
+        try:
+            self.consumer.commit(wire(self._topic, offsets, source), timeout_ms=self._kafka.delivery_timeout)
+        except KafkaError as error:
+            raise routed(error, "commit") from None
+
+
+def _columns(rows: list[Any]) -> Rows:
+    return Rows(
+        [row.offset for row in rows],
+        [row.timestamp for row in rows],
+        [row.key for row in rows],
+        [row.value for row in rows],
+        [_headers(row.headers) if row.headers else () for row in rows],
+    )
+
+
+def _headers(headers: Headers) -> Headers:
+    """`headers` with null values as empty ones: kafka-python reads null, but does not produce it."""
+    return [(name, b"" if value is None else value) for name, value in headers]

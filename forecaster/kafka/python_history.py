@@ -14,6 +14,7 @@ from forecaster.config import Settings
 from forecaster.errors import ConfigError
 from forecaster.formats.json_ticks import JsonTickDecoder
 from forecaster.kafka.python_connect import (
+    READING,
     REFUSALS,
     connection_options,
     input_partitions,
@@ -21,7 +22,6 @@ from forecaster.kafka.python_connect import (
     routed,
     unavailable,
 )
-from forecaster.kafka.python_group import READING
 from forecaster.recording.ticks import Recording, numbered
 from forecaster.records import RecordBatch, TickBatch
 

@@ -35,6 +35,14 @@ def transactional_id(settings: Settings) -> str | None:
     return f"{name}/{settings.kafka.worker_index}"
 
 
+def taken_over(name: str | None) -> str:
+    """What to say where another daemon commits under the transactional id `name`."""
+    return (
+        f"kafka.transactional_id: another daemon has taken {name!r} over; "
+        "workers on one host each need a kafka.worker_index of their own"
+    )
+
+
 def guard(producer: Any) -> None:
     """Make a producer that the broker refuses as outdated fail for good.
 
@@ -98,10 +106,7 @@ class Transaction:
         last = self._producer._transaction_manager.last_error  # noqa: SLF001
         fenced = isinstance(error, FENCED) or isinstance(last, FENCED)
         if fenced and time.monotonic() < self.deadline:  # after it, it was the broker that ended the transaction
-            return FencedError(
-                f"kafka.transactional_id: another daemon has taken {self._name!r} over; "
-                "workers on one host each need a kafka.worker_index of their own"
-            )
+            return FencedError(taken_over(self._name))
         return routed(error, what)
 
     def _identity(self) -> tuple[int, int]:

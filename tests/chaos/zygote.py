@@ -21,7 +21,7 @@ def main() -> None:
     """Answer requests until the input ends, then kill every child that is left."""
     import forecaster.bundle
     import forecaster.daemon
-    import forecaster.kafka.python_client
+    import forecaster.kafka.clients
     import forecaster.pipeline  # noqa: F401
 
     children: set[int] = set()

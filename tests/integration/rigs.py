@@ -9,11 +9,13 @@ from integration import helpers
 
 from forecaster.config import KafkaSettings, Settings, TopicSettings
 from forecaster.kafka.client import Client
-from forecaster.kafka.python_client import KafkaPythonClient
+from forecaster.kafka.clients import make_client
 from forecaster.records import Headers, Message, RecordBatch
 from forecaster.testing import MemoryBroker, MemoryClient
 
 Delivery = Literal["exactly_once", "at_least_once"]
+Library = Literal["kafka-python", "librdkafka"]
+LIBRARIES: tuple[Library, ...] = ("kafka-python", "librdkafka")
 Produced = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 
@@ -77,17 +79,19 @@ class MemoryRig:
 
 
 class KafkaRig:
-    def __init__(self, bootstrap: str, delivery: Delivery = "at_least_once") -> None:
+    def __init__(
+        self, bootstrap: str, delivery: Delivery = "at_least_once", library: Library = "kafka-python"
+    ) -> None:
         self.bootstrap = bootstrap
-        self.settings = make_settings(bootstrap, delivery)
-        self._clients: list[KafkaPythonClient] = []
+        self.settings = make_settings(bootstrap, delivery, client=library)
+        self._clients: list[Client] = []
         helpers.create_topics(bootstrap, {self.settings.topics.input: 2})
 
     def client(self, span_ms: int | None = None, settings: Settings | None = None) -> Client:
         settings = settings or self.settings
         if not settings.kafka.worker_index:  # every client is a worker of its own, unless a test says which
             settings = group_of(settings, worker_index=len(self._clients) + 100)
-        client = KafkaPythonClient(settings, span_ms, f"test-{len(self._clients)}")
+        client = make_client(settings, span_ms, f"test-{len(self._clients)}")
         self._clients.append(client)
         return client
 

@@ -7,11 +7,22 @@ from contextlib import suppress
 import pytest
 from integration.helpers import create_topics, kcat, unique, wait_until
 from integration.kafka_broker import KafkaBroker, free_port
-from integration.rigs import Delivery, KafkaRig, MemoryRig, Reader, Rig, group_of, make_settings, topics_of
+from integration.rigs import (
+    LIBRARIES,
+    Delivery,
+    KafkaRig,
+    Library,
+    MemoryRig,
+    Reader,
+    Rig,
+    group_of,
+    make_settings,
+    topics_of,
+)
 
 from forecaster.errors import BrokerUnavailableError, ConfigError, ForecasterError, RetryableError
 from forecaster.kafka.client import Client
-from forecaster.kafka.python_client import KafkaPythonClient
+from forecaster.kafka.clients import make_client
 from forecaster.records import Message
 
 HOUR_MS = 3_600_000
@@ -26,17 +37,23 @@ def delivery(request: pytest.FixtureRequest) -> Delivery:
     return found
 
 
-@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(params=LIBRARIES)
+def library(request: pytest.FixtureRequest) -> Library:
+    found: Library = request.param
+    return found
+
+
+@pytest.fixture(params=["memory", *(pytest.param(name, marks=pytest.mark.kafka) for name in LIBRARIES)])
 def rig(request: pytest.FixtureRequest, delivery: Delivery) -> Iterator[Rig]:
-    in_memory = request.param == "memory"
-    made: Rig = MemoryRig(delivery) if in_memory else KafkaRig(request.getfixturevalue("kafka"), delivery)
+    name = request.param
+    made: Rig = MemoryRig(delivery) if name == "memory" else KafkaRig(request.getfixturevalue("kafka"), delivery, name)
     yield made
     made.close()
 
 
 @pytest.fixture
-def kafka_rig(kafka: str, delivery: Delivery) -> Iterator[KafkaRig]:
-    made = KafkaRig(kafka, delivery)
+def kafka_rig(kafka: str, delivery: Delivery, library: Library) -> Iterator[KafkaRig]:
+    made = KafkaRig(kafka, delivery, library)
     yield made
     made.close()
 
@@ -318,7 +335,7 @@ def test_a_start_without_a_broker_gives_up_in_time_with_one_line(server: str) ->
     settings = make_settings(server.format(port=free_port()), startup_timeout="1500ms")
     begun = time.monotonic()
     with pytest.raises(BrokerUnavailableError, match=r"^kafka\.bootstrap_servers: .*within 1500ms") as caught:
-        KafkaPythonClient(settings, None, "test").start()
+        make_client(settings, None, "test").start()
     assert time.monotonic() - begun < 4
     assert "\n" not in str(caught.value)
 
@@ -327,12 +344,12 @@ def test_a_start_without_a_broker_gives_up_in_time_with_one_line(server: str) ->
 def test_malformed_bootstrap_servers_are_named(servers: str) -> None:
     settings = group_of(make_settings(), bootstrap_servers=servers)
     with pytest.raises(ConfigError, match=r"^kafka\.bootstrap_servers: "):
-        KafkaPythonClient(settings, None, "test")
+        make_client(settings, None, "test")
 
 
 def test_sasl_without_credentials_is_named() -> None:
     with pytest.raises(ConfigError, match=r"^kafka\.security_protocol: SASL_SSL needs"):
-        KafkaPythonClient(make_settings(security_protocol="SASL_SSL"), None, "test")
+        make_client(make_settings(security_protocol="SASL_SSL"), None, "test")
 
 
 @pytest.mark.kafka

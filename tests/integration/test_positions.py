@@ -11,7 +11,7 @@ from kafka.errors import NodeNotReadyError
 
 from forecaster.errors import ForecasterError, RetryableError
 from forecaster.kafka import python_group
-from forecaster.kafka.python_group import READING
+from forecaster.kafka.python_connect import READING
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 

@@ -16,9 +16,9 @@ from kafka.errors import KafkaTimeoutError
 from forecaster.checkpoint.keys import StateRecord
 from forecaster.checkpoint.reader import Reader as CheckpointReader
 from forecaster.errors import ConfigError, FencedError, RetryableError
-from forecaster.kafka import python_state
-from forecaster.kafka.python_client import KafkaPythonClient
-from forecaster.kafka.python_state import StateTopic
+from forecaster.kafka import state_topic
+from forecaster.kafka.clients import make_client
+from forecaster.kafka.state_topic import StateTopic
 from forecaster.records import Message
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
@@ -229,7 +229,7 @@ def test_of_two_static_members_with_one_name_the_older_ends(rig: KafkaRig) -> No
 
 def test_a_state_topic_that_is_deleted_is_waited_for_and_no_record_is_lost(rig: KafkaRig) -> None:
     state, identity = rig.settings.topics.state, pipeline().identity
-    client = KafkaPythonClient(rig.settings, None, "test", lambda number: CheckpointReader("group", number, identity))
+    client = make_client(rig.settings, None, "test", lambda number: CheckpointReader("group", number, identity))
     piece = StateRecord(0, b"key", b"value")
     client.start()
     reader = Reader(client)
@@ -263,8 +263,8 @@ def test_a_state_topic_whose_end_is_lost_while_it_is_read_is_read_anew(
             ends.append(super().end_offsets(parts, timeout_ms))
             return {part: end + 5 for part, end in ends[-1].items()} if len(ends) == 1 else ends[-1]
 
-    monkeypatch.setattr(python_state, "KafkaConsumer", Cut)
-    monkeypatch.setattr(python_state, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(state_topic, "KafkaConsumer", Cut)
+    monkeypatch.setattr(state_topic, "STALL_SECONDS", 0.5)
     topic, identity = rig.settings.topics.output, pipeline().identity
     state = StateTopic(
         topic, {"bootstrap_servers": rig.bootstrap}, lambda number: CheckpointReader("group", number, identity)

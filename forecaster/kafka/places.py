@@ -1,17 +1,16 @@
 """Where each assigned partition stands, and what the daemon has yet to hear of those that came or went."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
 
 import numpy as np
 
 from forecaster.checkpoint.reader import Found
 from forecaster.kafka.client import Incident
-from forecaster.kafka.python_restore import Start
-from forecaster.records import Headers, RecordBatch
-
-Polled = Sequence[tuple[int, list[Any]]]  # kafka-python's records by partition
+from forecaster.kafka.halves import Rows
+from forecaster.kafka.restore import Start
+from forecaster.records import RecordBatch
 
 
 @dataclass(slots=True)
@@ -81,28 +80,22 @@ class Places:
         incidents, self.incidents = self.incidents, []
         return incidents
 
-    def batch(self, topic: str, polled: Polled) -> RecordBatch:
+    def batch(self, topic: str, polled: Mapping[int, Rows]) -> RecordBatch:
         """Records of placed partitions as columns; they have been taken now."""
-        sizes = [len(rows) for _, rows in polled]
-        total = sum(sizes)
-        numbers = [number for number, _ in polled]
-        offset = np.fromiter((row.offset for _, rows in polled for row in rows), np.int64, total)
-        for number, rows in polled:
-            self.of[number].next = rows[-1].offset + 1
-            self.of[number].time_ms = rows[-1].timestamp
-        resume = np.array([self.of[number].resume for number in numbers], np.int64)
+        sizes = [len(rows.offset) for rows in polled.values()]
+        offset = np.fromiter(chain.from_iterable(rows.offset for rows in polled.values()), np.int64, sum(sizes))
+        times = chain.from_iterable(rows.timestamp_ms for rows in polled.values())
+        for number, rows in polled.items():
+            self.of[number].next = rows.offset[-1] + 1
+            self.of[number].time_ms = rows.timestamp_ms[-1]
+        resume = np.array([self.of[number].resume for number in polled], np.int64)
         return RecordBatch(
             topic=topic,
-            partition=np.repeat(np.array(numbers, np.int64), sizes),
+            partition=np.repeat(np.array(list(polled), np.int64), sizes),
             offset=offset,
-            timestamp_ms=np.fromiter((row.timestamp for _, rows in polled for row in rows), np.int64, total),
-            key=[row.key for _, rows in polled for row in rows],
-            value=[row.value for _, rows in polled for row in rows],
-            headers=[_headers(row.headers) if row.headers else () for _, rows in polled for row in rows],
+            timestamp_ms=np.fromiter(times, np.int64, sum(sizes)),
+            key=list(chain.from_iterable(rows.key for rows in polled.values())),
+            value=list(chain.from_iterable(rows.value for rows in polled.values())),
+            headers=list(chain.from_iterable(rows.headers for rows in polled.values())),
             silent=offset < np.repeat(resume, sizes),
         )
-
-
-def _headers(headers: Headers) -> Headers:
-    """`headers` with null values as empty ones: kafka-python reads null, but does not produce it."""
-    return [(name, b"" if value is None else value) for name, value in headers]

@@ -10,17 +10,17 @@ from kafka.errors import KafkaError
 
 from forecaster.checkpoint.reader import Reader
 from forecaster.config import Settings
-from forecaster.errors import ConfigError
-from forecaster.kafka.python_connect import routed
-from forecaster.kafka.python_group import READING
-from forecaster.kafka.python_restore import Policy, Start, find_starts
-from forecaster.kafka.python_state import StateTopic
+from forecaster.errors import RetryableError
+from forecaster.kafka.python_connect import READING, routed
+from forecaster.kafka.restore import Policy, Start, find_starts
+from forecaster.kafka.state_topic import StateTopic
 
 logger = logging.getLogger(__name__)
 
 FIRST_LOOKUP_MS = 1_000  # doubled up to the longest while the broker is away: poll must stay short
 LONGEST_LOOKUP_MS = 8_000
 PAUSE_SECONDS = 0.2
+LOOK_UP = "look up committed offsets"
 
 
 class Placement:
@@ -45,7 +45,7 @@ class Placement:
             self._state.forget(numbers)
 
     def reach(self, consumer: Any, numbers: Iterable[int], *, alone: bool) -> None:
-        """Raise `KafkaError` while the broker is away.
+        """Raise `RetryableError` while the broker is away, `ConfigError` where it refuses this user.
 
         Other partitions, where those asked for are not `alone`, wait meanwhile: then it asks again sooner.
 
@@ -54,12 +54,15 @@ class Placement:
         if not alone:
             self._lookup_ms = FIRST_LOOKUP_MS
         parts = [TopicPartition(self._topic, number) for number in numbers]
-        consumer.beginning_offsets(parts, timeout_ms=self._lookup_ms)
+        try:
+            consumer.beginning_offsets(parts, timeout_ms=self._lookup_ms)
+        except KafkaError as error:
+            raise routed(error, LOOK_UP) from None
 
     def find(self, consumer: Any, numbers: Iterable[int], source: str, timeout_ms: int) -> dict[int, Start]:
         """The starts of those of partitions `numbers` that can begin; waits up to `timeout_ms` for their state.
 
-        Raises `ConfigError` where this user may not ask, `ForecasterError` where the settings say to stop.
+        Raises as `reach` does, and `ForecasterError` where the settings say to stop.
         """
         try:
             readers: Mapping[int, Reader | None] = dict.fromkeys(numbers)
@@ -68,16 +71,12 @@ class Placement:
             parts = {TopicPartition(self._topic, number): reader for number, reader in sorted(readers.items())}
             starts = find_starts(consumer, parts, self._policy, source, self._probe, self._lookup_ms) if parts else {}
         except KafkaError as error:
-            self.failed(error)
-            return {}
+            raise routed(error, LOOK_UP) from None
         self._lookup_ms = FIRST_LOOKUP_MS
         return {part.partition: start for part, start in starts.items()}
 
-    def failed(self, error: KafkaError) -> None:
+    def failed(self, failure: RetryableError) -> None:
         """Say that the next call tries again, more patiently."""
-        failure = routed(error, "look up committed offsets")
-        if isinstance(failure, ConfigError):
-            raise failure from None
         logger.warning("%s; trying again", failure)
         time.sleep(PAUSE_SECONDS)  # some errors return at once; do not spin on them
         self._lookup_ms = min(2 * self._lookup_ms, LONGEST_LOOKUP_MS)
