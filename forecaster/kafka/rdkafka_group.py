@@ -10,18 +10,21 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import KafkaError as LibraryError
 from kafka import KafkaConsumer
+from kafka import TopicPartition as TopicPartitionOf
 from kafka.errors import InconsistentGroupProtocolError, InvalidSessionTimeoutError, KafkaError
 
 from forecaster.config import Settings
 from forecaster.errors import ConfigError
 from forecaster.kafka.halves import Member, Progress, Rows
 from forecaster.kafka.python_commit import act_as_member
+from forecaster.kafka.python_connect import READING as PYTHON_READING
 from forecaster.kafka.python_connect import (
     await_metadata,
     one_line,
@@ -31,7 +34,9 @@ from forecaster.kafka.python_connect import (
     wire,
 )
 from forecaster.kafka.python_group import group_options
+from forecaster.kafka.python_headers import headers_of
 from forecaster.kafka.rdkafka_connect import by, library_log, library_options, translated
+from forecaster.records import Headers
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +51,17 @@ READING = {
 }
 
 
+READ_HEADERS = methodcaller("headers")
+UNREADABLE: Headers = (("", b""),)
+
+
 class Group:
     """Implements `halves.Group`."""
 
     def __init__(self, settings: Settings, options: Mapping[str, Any]) -> None:
         self._kafka, self._topic = settings.kafka, settings.topics.input
         self._asking = {**options, **group_options(settings.kafka)}
+        self._reading = {**options, **PYTHON_READING}  # outside of the group
         self._refresh_seconds = self._asking["metadata_max_age_ms"] / 1_000
         self._consumer: Any = None
         self._lookup: Any = None
@@ -125,15 +135,26 @@ class Group:
                 messages += self._consumer.consume(self._kafka.max_poll_records - 1, 0)
         except KafkaException as error:
             raise routed(translated(error.args[0]), "poll") from None
-        errors = [message.error() for message in messages]
-        if errors.count(None) < len(errors):
-            self._note_events([message for message in messages if message.error() is not None])
+        if events := [message for message in messages if message.error() is not None]:
+            self._note_events(events)
             messages = [message for message in messages if message.error() is None]
-        rows = _by_partition(messages)
-        for number, columns in rows.items():
-            if number in self._positions:
-                self._positions[number] = max(self._positions[number], columns.offset[-1] + 1)
+        rows = {number: self._readable(number, columns) for number, columns in _by_partition(messages).items()}
+        for number in rows.keys() & self._positions.keys():
+            self._positions[number] = max(self._positions[number], rows[number].offset[-1] + 1)
         return rows
+
+    def _readable(self, number: int, rows: Rows) -> Rows:
+        """The same, with what `_columns` could not read."""
+        missing = [offset for offset, headers in zip(rows.offset, rows.headers, strict=True) if headers is UNREADABLE]
+        if not missing:
+            return rows
+        part, timeout_ms = TopicPartitionOf(self._topic, number), self._kafka.delivery_timeout
+        try:
+            found = headers_of(self._reading, part, missing, timeout_ms)
+        except KafkaError as error:
+            raise routed(error, "read headers") from None
+        both = zip(rows.offset, rows.headers, strict=True)
+        return rows._replace(headers=[found[at] if headers is UNREADABLE else headers for at, headers in both])
 
     def _note_events(self, events: Sequence[Any]) -> None:
         """Take what librdkafka tells between the records."""
@@ -254,14 +275,25 @@ def _by_partition(messages: Sequence[Any]) -> dict[int, Rows]:
 
 
 def _columns(messages: Sequence[Any]) -> Rows:
+    """The columns of `messages`, with `UNREADABLE` where a header's key is no UTF-8."""
     return Rows(
         [message.offset() for message in messages],
         [message.timestamp()[1] for message in messages],
         [message.key() for message in messages],
         [message.value() for message in messages],
-        [_headers(headers) if (headers := message.headers()) else () for message in messages],
+        _headers(messages),
     )
 
 
-def _headers(headers: Sequence[tuple[str, bytes | None]]) -> list[tuple[str, bytes]]:
-    return [(name, value or b"") for name, value in headers]
+def _headers(messages: Sequence[Any]) -> list[Headers]:
+    """Of each message. A key that is no UTF-8 makes confluent-kafka return a broken object beside its error.
+
+    Called from Python that object would end the process; `methodcaller` throws it away and raises `SystemError`.
+    """
+    read, found = map(READ_HEADERS, messages), list[Headers]()
+    while len(found) < len(messages):
+        try:
+            found.extend([(name, value or b"") for name, value in headers] if headers else () for headers in read)
+        except SystemError:
+            found.append(UNREADABLE)
+    return found

@@ -97,9 +97,13 @@ def _ask(
     if beyond:  # the embedded broker names too low an end; what a fetch says is right everywhere
         end |= _fetched_ends(beyond, probe_options, timeout_ms)
     return {
-        part: Log(begin[part], end[part], found and found.offset, found.metadata or "" if found else "")
-        for part, found in stored.items()
+        part: Log(begin[part], end[part], found and found.offset, _source_of(found)) for part, found in stored.items()
     }
+
+
+def _source_of(stored: Any) -> str:
+    """The topic's id beside a committed offset; confluent-kafka writes a NUL behind it."""
+    return "" if stored is None else (stored.metadata or "").rstrip("\0")
 
 
 def _start(part: TopicPartition, log: Log, policy: Policy, source: str, reader: Reader | None) -> Start:

@@ -79,9 +79,7 @@ class MemoryRig:
 
 
 class KafkaRig:
-    def __init__(
-        self, bootstrap: str, delivery: Delivery = "at_least_once", library: Library = "kafka-python"
-    ) -> None:
+    def __init__(self, bootstrap: str, delivery: Delivery = "at_least_once", library: Library = "kafka-python") -> None:
         self.bootstrap = bootstrap
         self.settings = make_settings(bootstrap, delivery, client=library)
         self._clients: list[Client] = []
