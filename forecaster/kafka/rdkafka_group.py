@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import KafkaError as LibraryError
 from kafka import KafkaConsumer
 from kafka import TopicPartition as TopicPartitionOf
-from kafka.errors import InconsistentGroupProtocolError, InvalidSessionTimeoutError, KafkaError
+from kafka.errors import FencedInstanceIdError, InconsistentGroupProtocolError, InvalidSessionTimeoutError, KafkaError
 
 from forecaster.config import Settings
 from forecaster.errors import ConfigError
@@ -171,13 +171,15 @@ class Group:
     def _note_failure(self, error: LibraryError) -> None:
         """Raise what the group or the broker refuses; the rest goes away by itself."""
         failure = translated(error)
+        if error.code() == LibraryError._FATAL and self._kafka.group_instance_id:  # noqa: SLF001
+            failure = FencedInstanceIdError()  # the one fatal error of a consumer
         if isinstance(failure, InvalidSessionTimeoutError):
             raise ConfigError(f"kafka.session_timeout: the broker does not allow it: {one_line(failure)}")
         if isinstance(failure, InconsistentGroupProtocolError):
             name = self._kafka.group_id
             raise ConfigError(f"kafka.group_id: {name!r} is in use by other software: {one_line(failure)}")
         route = routed(failure, "poll")
-        if error.fatal() or isinstance(route, ConfigError):
+        if error.code() == LibraryError._FATAL or isinstance(route, ConfigError):  # noqa: SLF001
             raise route
         logger.warning("poll: %s", one_line(failure))
 

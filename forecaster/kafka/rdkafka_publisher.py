@@ -134,13 +134,20 @@ class Publisher:
             raise translated(error.args[0]) from None
 
     def _flush(self, deadline: float) -> None:
-        while left := self._producer.flush(min(FLUSH_SECONDS, max(0.0, deadline - time.monotonic()))):
-            if self._failed or time.monotonic() > deadline:
-                break
+        """Wait until all is acknowledged; a message that failed is no longer outstanding, but noted."""
+        while left := self._flush_some(deadline):
+            if time.monotonic() > deadline:
+                raise KafkaTimeoutError(f"{left} messages were not acknowledged in time")
+
+    def _flush_some(self, deadline: float) -> int:
+        """How many messages are outstanding after a little waiting, if none has failed."""
+        try:
+            left: int = self._producer.flush(min(FLUSH_SECONDS, max(0.0, deadline - time.monotonic())))
+        except KafkaException as error:
+            raise translated(error.args[0]) from None
         if self._failed:
             raise translated(self._failed[0])
-        if left:
-            raise KafkaTimeoutError(f"{left} messages were not acknowledged in time")
+        return left
 
     def _commit(self, parts: Sequence[TopicPartition], member: Any) -> None:
         self._begin()

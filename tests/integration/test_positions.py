@@ -2,25 +2,34 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from types import ModuleType
 
+import confluent_kafka
 import pytest
 from integration.helpers import create_topics, produce, wait_until
-from integration.rigs import KafkaRig, Reader, group_of
+from integration.rigs import LIBRARIES, KafkaRig, Reader, group_of
 from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
 from kafka.errors import NodeNotReadyError
 
 from forecaster.errors import ForecasterError, RetryableError
-from forecaster.kafka import python_group
+from forecaster.kafka import python_group, rdkafka_group
 from forecaster.kafka.python_connect import READING
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
 
-@pytest.fixture
-def rig(kafka: str) -> Iterator[KafkaRig]:
-    made = KafkaRig(kafka, "exactly_once")
+@pytest.fixture(params=LIBRARIES)
+def rig(kafka: str, request: pytest.FixtureRequest) -> Iterator[KafkaRig]:
+    made = KafkaRig(kafka, "exactly_once", request.param)
     yield made
     made.close()
+
+
+of_kafka_python = pytest.mark.parametrize("rig", ["kafka-python"], indirect=True)
+
+
+def halves_of(rig: KafkaRig) -> ModuleType:
+    return {"kafka-python": python_group, "librdkafka": rdkafka_group}[rig.settings.kafka.client]
 
 
 def numbered(first: int, last: int) -> list[bytes]:
@@ -118,14 +127,20 @@ def test_a_topic_made_anew_under_a_running_worker_is_read_from_its_beginning(rig
     assert set(reader.drops) == {0, 1}
 
 
-def behind(rig: KafkaRig, reader: Reader) -> TopicPartition:
+def pause(rig: KafkaRig, reader: Reader) -> None:
+    topic, group = rig.settings.topics.input, reader.client._group
+    if rig.settings.kafka.client == "librdkafka":
+        group._consumer.pause([confluent_kafka.TopicPartition(topic, 0)])
+    else:
+        group.consumer.pause(TopicPartition(topic, 0))
+
+
+def behind(rig: KafkaRig, reader: Reader) -> None:
     """Let `reader`, which has committed 10 records, see nothing of the next ten while they come."""
-    part, consumer = TopicPartition(rig.settings.topics.input, 0), reader.client._group.consumer
-    consumer.pause(part)
+    reader.client._group.hold([0])
     for _ in range(5):  # the fetch that is under way
         reader.poll()
     rig.send(numbered(10, 20))
-    return part
 
 
 @pytest.mark.parametrize("lost_offsets", ["continue", "stop"])
@@ -134,11 +149,11 @@ def test_records_that_are_deleted_under_a_running_worker_are_counted_too(rig: Ka
     reader = started(rig, lost_offsets=lost_offsets).until(10)
     reader.client.publish([])
     reader.client.commit()
-    part = behind(rig, reader)
+    behind(rig, reader)
     rig.delete_before(0, 14)
     reader.rows.clear()
     reader.drops.clear()
-    reader.client._group.consumer.resume(part)
+    reader.client._group.read_from(0, 10)
     if lost_offsets == "stop":
         with pytest.raises(ForecasterError, match="4 lost"):
             reader.until(1)
@@ -154,9 +169,8 @@ def test_a_partition_whose_reader_is_set_back_is_restored_and_gives_nothing_twic
     reader = started(rig).until(10)
     reader.client.publish([])
     reader.client.commit()
-    part = behind(rig, reader)
-    reader.client._group.consumer.seek(part, 3)  # as kafka-python does where an unclean election lost the end
-    reader.client._group.consumer.resume(part)
+    behind(rig, reader)
+    reader.client._group.read_from(0, 3)  # as kafka-python does where an unclean election lost the end
     reader.drops.clear()
     reader.rows.clear()
     reader.until(20)
@@ -169,7 +183,7 @@ def test_a_worker_that_cannot_connect_anew_tries_again(rig: KafkaRig, monkeypatc
     rig.send(numbered(0, 5))
     reader = started(rig).until(5)
     with monkeypatch.context() as away:
-        away.setattr(python_group, "KafkaConsumer", lambda **_: (_ for _ in ()).throw(NodeNotReadyError()))
+        away.setattr(halves_of(rig), "KafkaConsumer", lambda **_: (_ for _ in ()).throw(NodeNotReadyError()))
         with pytest.raises(RetryableError, match="connect anew"):
             reader.client._connect_anew()
         reader.client.reset()
@@ -179,6 +193,7 @@ def test_a_worker_that_cannot_connect_anew_tries_again(rig: KafkaRig, monkeypatc
     assert reader.until(5).values(silent=False) == numbered(0, 5)
 
 
+@of_kafka_python
 def test_a_member_that_is_thrown_out_while_it_joins_drops_its_partitions(rig: KafkaRig) -> None:
     rig.send(numbered(0, 5))
     reader = started(rig).until(5)
@@ -210,7 +225,7 @@ def test_a_partition_that_is_silently_read_no_more_is_noticed_and_read_again(rig
     reader.until(5)
     reader.client.publish([])
     reader.client.commit()
-    reader.client._group.consumer.pause(TopicPartition(rig.settings.topics.input, 0))  # as nobody knows why it stops
+    pause(rig, reader)  # as nobody knows why it stops
     rig.send(numbered(5, 8))
     reader.rows.clear()
     wait_until(lambda: reader.poll() is not None and len(reader.values(silent=False)) >= 3, what="the records behind")
