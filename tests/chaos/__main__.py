@@ -14,7 +14,9 @@ them with what the ticks alone say must be there and with an undisturbed run of 
 nothing of the daemon's code. With --delivery at_least_once the same rows show that it can fail: `doubled`
 is not 0 there, `lost` must be.
 
-Daemons stop at labelled points inside kafka-python (`traps`), on a signal to themselves. They are forked
+With --client librdkafka the daemons read and write by the other library; give its results a folder of their own.
+
+Daemons stop at labelled points inside the client library (`traps`), on a signal to themselves. They are forked
 from a process that has imported TensorFlow (`zygote`), which takes a second each instead of ten.
 
 | row | what happens |
@@ -54,7 +56,7 @@ RESULTS = ROOT / ".cache" / "chaos"
 
 def main() -> None:
     options = _arguments()
-    with rig(options.delivery, keep=options.keep) as made:
+    with rig(options.delivery, options.client, keep=options.keep) as made:
         totals = run_short(made) if options.short else _rows(made, options)
     print(json.dumps({"rows": totals, "failed": [name for name, total in totals.items() if failed(total)]}))
     sys.exit(any(map(failed, totals.values())))
@@ -74,6 +76,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, help="stop a row at so many faults, those of earlier runs included")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results that runs add to")
     parser.add_argument("--delivery", choices=("exactly_once", "at_least_once"), default="exactly_once")
+    parser.add_argument("--client", choices=("kafka-python", "librdkafka"), default="kafka-python")
     parser.add_argument("--keep", action="store_true", help="keep the folder with configurations and logs")
     options = parser.parse_args()
     for name in set(options.rows) - ROWS.keys():
@@ -94,12 +97,12 @@ def _continue(rig_: Rig, name: str, ledger: Ledger, count: int | None) -> None:
 
 
 @contextmanager
-def rig(delivery: str, *, keep: bool = False) -> Iterator[Rig]:
+def rig(delivery: str, client: str, *, keep: bool = False) -> Iterator[Rig]:
     """A broker behind a proxy, a zygote and a bundle, in a folder that goes away."""
     folder = Path(tempfile.mkdtemp(prefix="forecaster-chaos-"))
     proxy = Proxy()
     broker = KafkaBroker(proxy_port=proxy.port)
-    zygote = Zygote(folder / "compiled")
+    zygote = Zygote(folder / "compiled", client)
     try:
         broker.start()
         broker.register_second()

@@ -25,6 +25,7 @@ STATE_TOPIC = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", 
 CONFIG = """
 delivery = "{delivery}"
 [kafka]
+client = "{client}"
 bootstrap_servers = "{bootstrap}"
 group_id = "{group}"
 session_timeout = "{session}s"
@@ -127,7 +128,8 @@ class Scene:
         path = self.rig.folder / f"{unique(self.group)}.toml"
         path.write_text(
             CONFIG.format(
-                delivery=self.rig.delivery, bootstrap=bootstrap, group=group or self.group, session=self.session,
+                delivery=self.rig.delivery, client=self.rig.zygote.client, bootstrap=bootstrap,
+                group=group or self.group, session=self.session,
                 deadline=DELIVERY_SECONDS, poll=self.poll, kafka=kafka, create="false", lateness=self.ticks.shuffled,
                 bundle=bundle or self.rig.bundle, state_section=state_section, **(topics or self.topics),
             )

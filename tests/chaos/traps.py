@@ -1,4 +1,4 @@
-"""Points inside kafka-python at which a worker can be made to stop itself. The product knows nothing of them.
+"""Points inside the client libraries at which a worker can be made to stop itself. The product knows nothing of them.
 
 A worker has one trap: a label and how many times it is still passed. At the last one the process
 stops itself (SIGSTOP), with all its threads; whoever watches it then kills it, breaks something
@@ -49,19 +49,19 @@ class Trap:
     def read(self, *_: object) -> None:
         """Arm what the file says."""
         wanted = json.loads(self._path.read_text())
-        self._label, self._left = wanted["label"], wanted["passes"]
+        self.label, self._left = wanted["label"], wanted["passes"]
 
     def hit(self, label: str) -> None:
         """Stop here if this is the point."""
-        if label != self._label:
+        if label != self.label:
             return
         self._left -= 1
         if self._left <= 0:
-            self._label = None
+            self.label = None
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    def polled(self, records: dict[Any, list[Any]]) -> None:
-        topics = {part.topic for part in records}
+    def polled(self, topics: set[str]) -> None:
+        """After records of these topics have been read."""
         if self.topics["state"] in topics:
             self.hit("restoring")
         if self.topics["input"] in topics:
@@ -87,11 +87,22 @@ class Trap:
             self.hit("checkpointed")
 
 
-def install(path: Path, topics: dict[str, str]) -> None:
-    """Put the trap of the file `path` into kafka-python's classes."""
+def install(path: Path, topics: dict[str, str], client: str) -> None:
+    """Put the trap of the file `path` into the library of `client`, and into what kafka-python does for both."""
     trap = Trap(path, topics)
     signal.signal(signal.SIGUSR1, trap.read)
-    _after(KafkaConsumer, "poll", lambda result, *_, **__: trap.polled(result))
+    _after(KafkaConsumer, "poll", lambda result, *_, **__: trap.polled({part.topic for part in result}))
+    _before(KafkaConsumer, "commit", lambda: trap.hit("offsets"))
+    _after(KafkaConsumer, "commit", lambda *_, **__: trap.hit("committed"))
+    if client == "librdkafka":
+        from chaos.rdkafka_traps import install_in_librdkafka
+
+        install_in_librdkafka(trap)
+    else:
+        _install_in_producer(trap)
+
+
+def _install_in_producer(trap: Trap) -> None:
     _after(KafkaProducer, "begin_transaction", lambda *_: trap.hit("begun"))
     _after(KafkaProducer, "send", trap.given)
     _before(KafkaProducer, "flush", lambda: trap.hit("flushing"))
@@ -102,8 +113,6 @@ def install(path: Path, topics: dict[str, str]) -> None:
     _before(TransactionManager, "send_offsets_to_transaction", lambda: trap.hit("offsets"))
     _before(TransactionManager, "begin_commit", lambda: trap.hit("committing"))
     _after(TxnOffsetCommitHandler, "handle_response", lambda *_: trap.hit("offsets-sent"))
-    _before(KafkaConsumer, "commit", lambda: trap.hit("offsets"))
-    _after(KafkaConsumer, "commit", lambda *_, **__: trap.hit("committed"))
 
 
 def _before(owner: type, name: str, action: Callable[[], None]) -> None:

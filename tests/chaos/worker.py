@@ -20,9 +20,10 @@ ROOT = Path(__file__).parents[2]
 
 
 class Zygote:
-    """Starts workers; used from any thread."""
+    """Starts workers, whose records `client` moves; used from any thread."""
 
-    def __init__(self, cache: Path, **environment_: str) -> None:
+    def __init__(self, cache: Path, client: str = "kafka-python", **environment_: str) -> None:
+        self.client = client
         self._lock = threading.Lock()
         flags = f"--tf_xla_persistent_cache_directory={cache}"
         environment = {**os.environ, "TF_XLA_FLAGS": flags, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
@@ -85,6 +86,7 @@ class Worker(Process):
         self.arm(None, 1, signalled=False)
         log = Path(tempfile.mkstemp(prefix=f"{config.stem}-", suffix=".log", dir=config.parent)[1])
         request = {"do": "run", "config": str(config), "trap": str(self._trap), "topics": dict(topics), "log": str(log)}
+        request["client"] = zygote.client
         super().__init__(zygote, 0, log)
         self.proxied = False
         self._request = {**request, "environment": environment}

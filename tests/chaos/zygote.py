@@ -22,6 +22,8 @@ def main() -> None:
     import forecaster.bundle
     import forecaster.daemon
     import forecaster.kafka.clients
+    import forecaster.kafka.rdkafka_group
+    import forecaster.kafka.rdkafka_publisher
     import forecaster.pipeline  # noqa: F401
 
     children: set[int] = set()
@@ -72,7 +74,7 @@ def _fork(action: Any, request: dict[str, Any]) -> int:
 def _run(request: dict[str, Any]) -> int:
     from forecaster.cli import main as command_line
 
-    traps.install(Path(request["trap"]), request["topics"])
+    traps.install(Path(request["trap"]), request["topics"], request["client"])
     if "FAKETIME_TIMESTAMP_FILE" in os.environ:
         # libfaketime makes clock_nanosleep fail where it leaves the monotonic clock alone; waiting is as good
         time.sleep = lambda seconds: threading.Event().wait(seconds) and None
