@@ -1,15 +1,20 @@
-"""Print what the daemon's Kafka client costs over raw kafka-python: records polled and messages published a second.
+"""Print what the daemon's Kafka clients cost over the bare libraries: records polled and messages published a second.
 
 python benchmarks/kafka_client.py [bootstrap]     without an address it starts the tests' own Apache Kafka
+
+Each line alternates client and library five times and gives the medians and the ratio of the two.
 """
 
 import logging
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
+from statistics import median
 
+import confluent_kafka
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from forecaster.config import KafkaSettings, Settings, TopicSettings
@@ -17,56 +22,91 @@ from forecaster.kafka.client import Client
 from forecaster.kafka.clients import make_client
 from forecaster.records import Message
 
-RECORDS = 200_000
+RECORDS, BATCH, ROUNDS, SINGLES = 200_000, 5_000, 5, 200
 TICK = b'{"series": "pump-7", "ts": 1714550400000, "value": 21.5}'
 FORECAST = b"x" * 600
+KEYS = [b"%d" % number for number in range(BATCH)]
 
 
-def consume_raw(bootstrap: str, topic: str) -> float:
-    options = {"enable_auto_commit": False, "isolation_level": "read_committed", "max_poll_records": 5_000}
-    with closing(KafkaConsumer(bootstrap_servers=bootstrap, **options)) as consumer:
-        parts = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
-        consumer.assign(parts)
-        consumer.seek_to_beginning(*parts)
-        begun, count = time.perf_counter(), 0
-        while count < RECORDS:
-            count += sum(map(len, consumer.poll(timeout_ms=500).values()))
-        return RECORDS / (time.perf_counter() - begun)
-
-
-def produce_raw(bootstrap: str, topic: str) -> float:
-    with closing(KafkaProducer(bootstrap_servers=bootstrap)) as producer:
-        begun = time.perf_counter()
-        for at in range(0, RECORDS // 4, 5_000):
-            futures = [producer.send(topic, FORECAST, b"%d" % (at + i)) for i in range(5_000)]
-            producer.flush()
-            assert all(future.succeeded() for future in futures)
-        return RECORDS / 4 / (time.perf_counter() - begun)
+def rate(take: Callable[[], int], count: int) -> float:
+    """Records a second; `take` returns how many it took, and the first call is not timed."""
+    while not (first := take()):
+        pass
+    begun, taken = time.perf_counter(), 0
+    while taken < count - first:
+        taken += take()
+    return taken / (time.perf_counter() - begun)
 
 
 def consume(client: Client) -> float:
     client.reset()  # back to the commit, which is the start
-    while not (batch := client.poll(500)):
-        pass
-    begun, count = time.perf_counter(), len(batch)
-    first = count
-    while count < RECORDS:
-        count += len(client.poll(500))
-    return (RECORDS - first) / (time.perf_counter() - begun)
+    return rate(lambda: len(client.poll(500)), RECORDS)
+
+
+def consume_kafka_python(bootstrap: str, topic: str) -> float:
+    options = {"enable_auto_commit": False, "isolation_level": "read_committed", "max_poll_records": BATCH}
+    with closing(KafkaConsumer(bootstrap_servers=bootstrap, **options)) as consumer:
+        parts = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
+        consumer.assign(parts)
+        consumer.seek_to_beginning(*parts)
+        return rate(lambda: sum(map(len, consumer.poll(timeout_ms=500).values())), RECORDS)
+
+
+def consume_librdkafka(bootstrap: str, topic: str) -> float:
+    options = {"bootstrap.servers": bootstrap, "group.id": uuid.uuid4().hex, "isolation.level": "read_committed"}
+    with closing(confluent_kafka.Consumer(options | {"enable.auto.commit": False})) as consumer:
+        numbers = consumer.list_topics(topic).topics[topic].partitions
+        consumer.assign([confluent_kafka.TopicPartition(topic, number, 0) for number in numbers])
+        return rate(lambda: sum(message.value() is not None for message in consumer.consume(BATCH, 0.5)), RECORDS)
 
 
 def publish(client: Client, topic: str) -> float:
-    begun = time.perf_counter()
-    for at in range(0, RECORDS // 4, 5_000):
-        client.publish([Message(topic, b"%d" % (at + i), FORECAST) for i in range(5_000)])
-    return RECORDS / 4 / (time.perf_counter() - begun)
+    def take() -> int:
+        client.publish([Message(topic, key, FORECAST) for key in KEYS])
+        return BATCH
+
+    return rate(take, RECORDS // 4)
 
 
-def publish_one(client: Client, topic: str) -> float:
+def produce_kafka_python(bootstrap: str, topic: str) -> float:
+    with closing(KafkaProducer(bootstrap_servers=bootstrap)) as producer:
+
+        def take() -> int:
+            futures = [producer.send(topic, FORECAST, key) for key in KEYS]
+            producer.flush()
+            assert all(future.succeeded() for future in futures)
+            return BATCH
+
+        return rate(take, RECORDS // 4)
+
+
+def produce_librdkafka(bootstrap: str, topic: str) -> float:
+    failed: list[object] = []
+    options = {"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 20, "batch.size": 2**18}
+    reports = {"delivery.report.only.error": True, "on_delivery": lambda error, _: failed.append(error)}
+    producer = confluent_kafka.Producer(options | reports)
+
+    def take() -> int:
+        for key in KEYS:
+            producer.produce(topic, FORECAST, key)
+        assert producer.flush(30) == 0
+        assert not failed
+        return BATCH
+
+    return rate(take, RECORDS // 4)
+
+
+def milliseconds_alone(client: Client, topic: str) -> float:
     begun = time.perf_counter()
-    for _ in range(200):
+    for _ in range(SINGLES):
         client.publish([Message(topic, b"k", FORECAST)])
-    return (time.perf_counter() - begun) / 200 * 1_000
+    return (time.perf_counter() - begun) / SINGLES * 1_000
+
+
+def show(what: str, ours: Callable[[], float], bare: Callable[[], float]) -> None:
+    pairs = [(ours(), bare()) for _ in range(ROUNDS)]
+    client, library = (median(column) for column in zip(*pairs, strict=True))
+    print(f"{what:22} client {client:10,.0f}/s   library {library:10,.0f}/s   {client / library:.2f}", flush=True)
 
 
 def main(stack: ExitStack) -> None:
@@ -80,16 +120,27 @@ def main(stack: ExitStack) -> None:
         broker.start()
         bootstrap = broker.bootstrap
     name = uuid.uuid4().hex[:8]
-    topics = TopicSettings(input=f"in-{name}", output=f"out-{name}", dead_letter=f"dlq-{name}")
-    settings = Settings(kafka=KafkaSettings(bootstrap_servers=bootstrap, group_id=name), topics=topics)
-    client = stack.enter_context(closing(make_client(settings, None, "benchmark")))
-    client.start()
-    client.publish([Message(topics.input, b"%d" % (i % 997), TICK) for i in range(RECORDS)])
-    for _ in range(2):
-        print(f"poll     client {consume(client):10,.0f}/s   raw {consume_raw(bootstrap, topics.input):10,.0f}/s")
-        rates = publish(client, topics.output), produce_raw(bootstrap, topics.output)
-        print(f"publish  client {rates[0]:10,.0f}/s   raw {rates[1]:10,.0f}/s")
-    print(f"publish  one message: {publish_one(client, topics.output):.2f} ms")
+    topics = TopicSettings(input=f"in-{name}", output=f"out-{name}", dead_letter=f"dlq-{name}", state=f"state-{name}")
+    bare = {
+        "kafka-python": (consume_kafka_python, produce_kafka_python),
+        "librdkafka": (consume_librdkafka, produce_librdkafka),
+    }
+    filled = False
+    for library, (consume_bare, produce_bare) in bare.items():
+        kafka = KafkaSettings(bootstrap_servers=bootstrap, group_id=f"{name}-{library}", client=library)
+        settings = Settings(kafka=kafka, topics=topics, delivery="at_least_once")
+        with closing(make_client(settings, None, "benchmark")) as client:
+            client.start()
+            if not filled:
+                client.publish([Message(topics.input, b"%d" % (i % 997), TICK) for i in range(RECORDS)])
+                filled = True
+            show(f"{library} poll", lambda: consume(client), lambda: consume_bare(bootstrap, topics.input))
+            show(
+                f"{library} publish",
+                lambda: publish(client, topics.output),
+                lambda: produce_bare(bootstrap, topics.output),
+            )
+            print(f"{library} publish one message: {milliseconds_alone(client, topics.output):.2f} ms", flush=True)
 
 
 if __name__ == "__main__":

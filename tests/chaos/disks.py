@@ -89,7 +89,7 @@ def clock_back(scene: Scene, turn: int) -> Tally:
     clock = scene.rig.folder / "clock"
     clock.write_text("+0\n")
     faked = {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
-    zygote = Zygote(scene.rig.folder / "compiled", **faked, FAKETIME_DONT_FAKE_MONOTONIC="1")
+    zygote = Zygote(scene.rig.folder / "compiled", scene.rig.zygote.client, **faked, FAKETIME_DONT_FAKE_MONOTONIC="1")
     try:
         with Scene(replace(scene.rig, zygote=zygote)) as faked_scene:
             worker = faked_scene.running()

@@ -15,14 +15,15 @@ from chaos.worker import ROOT
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 
 
-def test_every_fault_once_loses_nothing_and_doubles_nothing() -> None:
+@pytest.mark.parametrize("client", ["kafka-python", "librdkafka"])
+def test_every_fault_once_loses_nothing_and_doubles_nothing(client: str) -> None:
     missing = missing_tools()
     if missing is not None:
         refuse = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         refuse(f"NO KAFKA, NO FAULT SURVIVED: {missing}")
     path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
     done = subprocess.run(
-        [sys.executable, "-m", "chaos", "--short"],
+        [sys.executable, "-m", "chaos", "--short", "--client", client],
         capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "PYTHONPATH": path},
     )  # fmt: skip
     said = f"{done.stdout}\n{done.stderr}"
