@@ -109,38 +109,41 @@ def show(what: str, ours: Callable[[], float], bare: Callable[[], float]) -> Non
     print(f"{what:22} client {client:10,.0f}/s   library {library:10,.0f}/s   {client / library:.2f}", flush=True)
 
 
-def main(stack: ExitStack) -> None:
-    if len(sys.argv) > 1:
-        bootstrap = sys.argv[1]
-    else:
-        sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-        from integration.kafka_broker import KafkaBroker  # noqa: PLC0415
+BARE = {
+    "kafka-python": (consume_kafka_python, produce_kafka_python),
+    "librdkafka": (consume_librdkafka, produce_librdkafka),
+}
 
-        broker = stack.enter_context(closing(KafkaBroker()))
-        broker.start()
-        bootstrap = broker.bootstrap
+
+def measure(library: str, client: Client, bootstrap: str, topics: TopicSettings) -> None:
+    consume_bare, produce_bare = BARE[library]
+    show(f"{library} poll", lambda: consume(client), lambda: consume_bare(bootstrap, topics.input))
+    show(f"{library} publish", lambda: publish(client, topics.output), lambda: produce_bare(bootstrap, topics.output))
+    print(f"{library} publish one message: {milliseconds_alone(client, topics.output):.2f} ms", flush=True)
+
+
+def own_broker(stack: ExitStack) -> str:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from integration.kafka_broker import KafkaBroker  # noqa: PLC0415
+
+    broker = stack.enter_context(closing(KafkaBroker()))
+    broker.start()
+    return broker.bootstrap
+
+
+def main(stack: ExitStack) -> None:
+    bootstrap = sys.argv[1] if len(sys.argv) > 1 else own_broker(stack)
     name = uuid.uuid4().hex[:8]
     topics = TopicSettings(input=f"in-{name}", output=f"out-{name}", dead_letter=f"dlq-{name}", state=f"state-{name}")
-    bare = {
-        "kafka-python": (consume_kafka_python, produce_kafka_python),
-        "librdkafka": (consume_librdkafka, produce_librdkafka),
-    }
-    filled = False
-    for library, (consume_bare, produce_bare) in bare.items():
+    ticks = [Message(topics.input, b"%d" % (i % 997), TICK) for i in range(RECORDS)]
+    for library in BARE:
         kafka = KafkaSettings(bootstrap_servers=bootstrap, group_id=f"{name}-{library}", client=library)
         settings = Settings(kafka=kafka, topics=topics, delivery="at_least_once")
         with closing(make_client(settings, None, "benchmark")) as client:
             client.start()
-            if not filled:
-                client.publish([Message(topics.input, b"%d" % (i % 997), TICK) for i in range(RECORDS)])
-                filled = True
-            show(f"{library} poll", lambda: consume(client), lambda: consume_bare(bootstrap, topics.input))
-            show(
-                f"{library} publish",
-                lambda: publish(client, topics.output),
-                lambda: produce_bare(bootstrap, topics.output),
-            )
-            print(f"{library} publish one message: {milliseconds_alone(client, topics.output):.2f} ms", flush=True)
+            client.publish(ticks)
+            ticks = []  # the next one reads the same
+            measure(library, client, bootstrap, topics)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def test_a_message_among_thousands_that_fails_is_noticed(rig: KafkaRig) -> None:
     reader = joined(rig)
     batch = messages(output, 4_999)
     batch.insert(2_500, Message(dead, None, b"refused"))
-    with pytest.raises(RetryableError, match="could not publish: .*InvalidRecordError"):
+    with pytest.raises(RetryableError, match=r"could not publish: .*InvalidRecordError"):
         reader.client.publish(batch)
     configure_topic(rig.bootstrap, dead, **{"cleanup.policy": "delete"})
     reader.client.reset()
