@@ -176,12 +176,14 @@ class GroupClient:
         self._source = source or before
         if before and source not in ("", before):
             self._release(list(self._places.of))
-        positions = {number: self._group.progress(number).position for number in self._places.of}
-        stuck = self._watchdog.stuck(self._group.lookup, self._topic, positions)
+        stuck = self._watchdog.stuck(self._group.lookup, self._topic, self._read_to)
         if stuck:
             text = f"{self._topic}: partitions {stuck} are not read although records wait: connecting anew"
             self._places.incidents.append(Incident("stuck_partition", len(stuck), text))
             self._connect_anew()
+
+    def _read_to(self) -> dict[int, int | None]:
+        return {number: self._group.progress(number).position for number in self._places.of}
 
     def _connect_anew(self) -> None:
         self._release(list(self._places.of))

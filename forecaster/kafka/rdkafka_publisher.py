@@ -35,6 +35,9 @@ class Publisher:
         self._checking = PythonPublisher(settings, options, transactional_id)  # the broker, whichever the library
         self._options = {**library_options(self._checking.options), **PRODUCING}
         self._input, self._id = settings.topics.input, transactional_id
+        self._written = {settings.topics.output, settings.topics.dead_letter}
+        if settings.state.checkpoint_interval:
+            self._written.add(settings.topics.state)
         self._timeout: float = self._options["delivery.timeout.ms"] / 1_000
         self._transaction_seconds = settings.kafka.transaction_timeout / 1_000
         self._limits = Limits(settings.topics.dead_letter, options)
@@ -56,26 +59,32 @@ class Publisher:
     def _open(self) -> None:
         if self._producer is not None:
             return
+        self._limits.learn(self._written - self._limits.keys())
         smallest = min([self._options["batch.size"], *self._limits.values()])  # a batch too large is not split
         sizes = {"batch.size": smallest, "on_delivery": self._on_delivery}
         self._failed = []
         producer = Producer({**self._options, **sizes}, logger=library_log)
         if self._id is not None:
-            deadline = time.monotonic() + self._timeout
-            by(deadline, "init transactions", lambda: producer.init_transactions(self._timeout))
+            self._end_earlier(producer)
         self._producer = producer
+
+    def _end_earlier(self, producer: Any) -> None:
+        """Have the producer's identity, and what an earlier one of that name left open aborted."""
+        deadline = time.monotonic() + self._timeout
+        try:
+            by(deadline, "init transactions", lambda: producer.init_transactions(self._timeout))
+        except BaseException:
+            _end(producer)
+            raise
 
     def _on_delivery(self, error: LibraryError, _: Any) -> None:
         self._failed.append(error)
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Implement `Publisher.publish`."""
-        unknown = {message.topic for message in messages} - self._limits.keys()
-        self._limits.learn(unknown)
-        if any(self._limits[topic] < self._options["batch.size"] for topic in unknown):
-            self.discard()
         try:
             self._open()
+            self._limits.learn({message.topic for message in messages} - self._limits.keys())
             self._begin()
             for chunk in chunks(messages):
                 self._deliver(chunk)
@@ -96,8 +105,8 @@ class Publisher:
     def discard(self) -> None:
         """Implement `Publisher.discard`."""
         producer, self._producer, self._began = self._producer, None, None
-        if producer is not None:  # on a thread, since both wait for what was given up
-            threading.Thread(target=producer.purge, name="discard", daemon=True).start()
+        if producer is not None:
+            _end(producer)
 
     def _begin(self) -> None:
         if self._id is not None and self._began is None:
@@ -161,3 +170,8 @@ class Publisher:
         if isinstance(error, FENCED) and self._began is not None and time.monotonic() < self._deadline():
             return FencedError(taken_over(self._id))
         return routed(error, what)
+
+
+def _end(producer: Any) -> None:
+    """Drop what it holds; on a thread, since that waits for a call of it that was given up."""
+    threading.Thread(target=producer.purge, name="discard", daemon=True).start()

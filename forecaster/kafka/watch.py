@@ -1,7 +1,7 @@
 """Finds a partition that stands still although its end moves."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -23,7 +23,7 @@ class Watchdog:
         """Begin anew."""
         self._since.clear()
 
-    def stuck(self, lookup: Any, topic: str, positions: Mapping[int, int | None]) -> list[int]:
+    def stuck(self, lookup: Any, topic: str, positions: Callable[[], Mapping[int, int | None]]) -> list[int]:
         """Those partitions whose position has not moved for the timeout while records wait behind it."""
         now = time.monotonic()
         if now - self._called > self._timeout / 4:  # nobody polled meanwhile: no wonder that nothing moved
@@ -32,7 +32,7 @@ class Watchdog:
         if now - self._asked < self._timeout / 2:
             return []
         self._asked = now
-        standing = self._standing(topic, positions, now)
+        standing = self._standing(topic, positions(), now)
         ends: dict[TopicPartition, int] = {}
         if standing:
             with suppress(KafkaError):  # the broker is away: nobody reads anything

@@ -7,14 +7,14 @@ import confluent_kafka
 from confluent_kafka import KafkaException
 
 from chaos.traps import Trap
-from forecaster.kafka import rdkafka_group, rdkafka_publisher
+from forecaster.kafka import rdkafka_membership, rdkafka_publisher
 
 MOMENT = 0.001  # seconds, in which a request leaves, but hardly an answer comes
 
 
 def install_in_librdkafka(trap: Trap) -> None:
     """Put `trap` around what the daemon calls of it."""
-    rdkafka_group.Consumer = type("Consumer", (_Consumer,), {"trap": trap})
+    rdkafka_membership.Consumer = type("Consumer", (_Consumer,), {"trap": trap})
     rdkafka_publisher.Producer = type("Producer", (_Producer,), {"trap": trap})
 
 

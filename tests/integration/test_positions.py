@@ -130,7 +130,7 @@ def test_a_topic_made_anew_under_a_running_worker_is_read_from_its_beginning(rig
 def pause(rig: KafkaRig, reader: Reader) -> None:
     topic, group = rig.settings.topics.input, reader.client._group
     if rig.settings.kafka.client == "librdkafka":
-        group._consumer.pause([confluent_kafka.TopicPartition(topic, 0)])
+        group._joined.consumer.pause([confluent_kafka.TopicPartition(topic, 0)])
     else:
         group.consumer.pause(TopicPartition(topic, 0))
 
