@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from confluent_kafka import KafkaError as LibraryError
 from confluent_kafka import KafkaException
@@ -89,7 +89,7 @@ class Group:
         """Implement `Group.fetch`."""
         try:
             # It waits until it has all that it is asked for: only the first is waited for.
-            messages = self._joined.consumer.consume(1, timeout_ms / 1_000)
+            messages = self._first(time.monotonic() + timeout_ms / 1_000)
             if messages and self._kafka.max_poll_records > 1:
                 messages += self._joined.consumer.consume(self._kafka.max_poll_records - 1, 0)
         except KafkaException as error:
@@ -101,6 +101,14 @@ class Group:
         for number, columns in rows.items():
             self._joined.moved(number, columns.offset[-1] + 1)
         return rows
+
+    def _first(self, deadline: float) -> list[Any]:
+        """The first record, if one comes by `deadline`; at the end of a partition there is more to wait for."""
+        while found := self._joined.consumer.consume(1, max(0.0, deadline - time.monotonic())):
+            if found[0].error() is None:
+                break
+            self._note_events(found)
+        return cast("list[Any]", found)
 
     def _readable(self, number: int, rows: Rows) -> Rows:
         """The same, with what `by_partition` could not read."""
