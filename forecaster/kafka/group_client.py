@@ -13,7 +13,14 @@ from forecaster.kafka.client import Incident, Lag
 from forecaster.kafka.halves import Group, Member, Publisher, Rows
 from forecaster.kafka.placement import Placement
 from forecaster.kafka.places import Places
-from forecaster.kafka.python_connect import check_topics, prepare_library, routed, unavailable
+from forecaster.kafka.python_connect import (
+    check_topics,
+    prepare_library,
+    refresh_metadata,
+    routed,
+    unavailable,
+    wire,
+)
 from forecaster.kafka.restore import Start
 from forecaster.kafka.watch import Watchdog
 from forecaster.records import Message, RecordBatch
@@ -46,6 +53,7 @@ class GroupClient:
         self._member = Member("", settled=False, metadata=None)  # when the records in hand were polled
         self._source = ""
         self._places = Places()
+        self._jumped: set[int] = set()  # partitions that the library reads on elsewhere, or no further
         self._checkpointed: set[int] = set()  # their state was published since the last commit
 
     def start(self) -> None:
@@ -108,7 +116,7 @@ class GroupClient:
         if self._transactional:
             self._publisher.commit(offsets, self._source, self._member.metadata)
         else:
-            self._group.commit(offsets, self._source)
+            self._commit_alone(offsets)
         self._checkpointed.clear()
         self._places.committed(offsets)
 
@@ -153,12 +161,22 @@ class GroupClient:
 
     def _note_jumps(self, records: Mapping[int, Rows]) -> None:
         """Place partitions anew that the library reads on elsewhere, as records were deleted or the log's end lost."""
-        jumped = self._group.out_of_range()
+        self._jumped |= self._group.out_of_range()
+        if self._jumped:
+            self._refresh()
+        jumped, self._jumped = self._jumped, set()
         for number, rows in records.items():
             place = self._places.of.get(number)
             if place is not None and rows.offset[0] < place.next:
                 jumped.add(number)
         self._release(self._places.of.keys() & jumped)
+
+    def _refresh(self) -> None:
+        """Have the input topic's id of now."""
+        try:
+            refresh_metadata(self._group.lookup, self._kafka.delivery_timeout)
+        except KafkaError as error:
+            raise routed(error, "ask for the input topic") from None
 
     def _note_rebalances(self) -> None:
         for assigned, numbers in self._group.changes():
@@ -209,7 +227,7 @@ class GroupClient:
             starts = self._placement.find(lookup, unplaced, self._source, timeout_ms)
             # A start that is stored nowhere is committed at once: "latest" must not move on in a crash.
             unstored = {number: start.resume for number, start in starts.items() if start.resume != start.stored}
-            self._group.commit(unstored, self._source)
+            self._commit_alone(unstored)
         except RetryableError as error:
             self._placement.failed(error)
             return
@@ -227,6 +245,14 @@ class GroupClient:
             return [Message(topic, one.key, one.value, (), partition_for(one.partition)) for one in state]
         except KafkaError as error:
             raise routed(error, "write a checkpoint") from None
+
+    def _commit_alone(self, offsets: Mapping[int, int]) -> None:
+        if not offsets:
+            return
+        try:
+            self._group.lookup.commit(wire(self._topic, offsets, self._source), timeout_ms=self._kafka.delivery_timeout)
+        except KafkaError as error:
+            raise routed(error, "commit") from None
 
     def _lag(self, number: int) -> Lag:
         position, end = self._group.progress(number)

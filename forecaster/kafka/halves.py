@@ -42,7 +42,7 @@ class Group(Protocol):
 
     @property
     def lookup(self) -> Any:
-        """A consumer of kafka-python for questions about the group's offsets and the log; None before `join`."""
+        """A consumer of kafka-python that asks for and commits offsets as this member; None before `join`."""
 
     def join(self, deadline: float) -> None:
         """Connect and subscribe by `deadline` (of `time.monotonic`); joining itself goes on inside `fetch`.
@@ -72,16 +72,13 @@ class Group(Protocol):
         """Read a partition from `offset` on; whether it still is this member's."""
 
     def out_of_range(self) -> set[int]:
-        """Partitions whose next record was gone from the log since the last call; by then `source` is that of now."""
+        """Partitions whose next record was gone from the log since the last call."""
 
     def source(self) -> str:
         """The id of the input topic: another one once it was deleted and made anew; empty where the broker has none."""
 
     def progress(self, number: int) -> Progress:
         """How far a partition is read; asks the broker nothing."""
-
-    def commit(self, offsets: Mapping[int, int], source: str) -> None:
-        """Commit `offsets` of the input topic `source` outside of any transaction."""
 
 
 class Publisher(Protocol):

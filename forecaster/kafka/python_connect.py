@@ -12,6 +12,8 @@ from kafka.admin import ConfigResource
 from kafka.errors import (
     AuthorizationError,
     FencedInstanceIdError,
+    InconsistentGroupProtocolError,
+    InvalidSessionTimeoutError,
     KafkaError,
     KafkaTimeoutError,
     NoError,
@@ -73,9 +75,13 @@ def one_line(error: BaseException) -> str:
 
 
 def routed(error: BaseException, what: str) -> Exception:
-    """Return what the daemon does about `error`: stop where the broker refuses this user or name, retry otherwise."""
+    """Return what the daemon does about `error`: stop where the broker refuses this user or setting, else retry."""
     if isinstance(error, FencedInstanceIdError):
         return FencedError("kafka.group_instance_id: another daemon has joined the group under this one's name")
+    if isinstance(error, InvalidSessionTimeoutError):
+        return ConfigError(f"kafka.session_timeout: the broker does not allow it: {one_line(error)}")
+    if isinstance(error, InconsistentGroupProtocolError):
+        return ConfigError(f"kafka.group_id: the group is in use by other software: {one_line(error)}")
     if isinstance(error, REFUSALS):
         return ConfigError(f"kafka: not allowed to {what}: {one_line(error)}")
     return RetryableError(f"could not {what}: {one_line(error)}")

@@ -11,23 +11,18 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
     FencedInstanceIdError,
-    InconsistentGroupProtocolError,
-    InvalidSessionTimeoutError,
     KafkaError,
 )
 from kafka.structs import MemberState
 
 from forecaster.config import KafkaSettings, Settings
-from forecaster.errors import ConfigError
 from forecaster.kafka.halves import Member, Progress, Rows
 from forecaster.kafka.python_connect import (
     READING,
     await_metadata,
     one_line,
-    refresh_metadata,
     routed,
     topic_id,
-    wire,
 )
 from forecaster.records import Headers
 
@@ -113,11 +108,6 @@ class Group:
             timeout_ms = max(timeout_ms, JOIN_MS)
         try:
             records = self.consumer.poll(timeout_ms=timeout_ms)
-        except InvalidSessionTimeoutError as error:
-            raise ConfigError(f"kafka.session_timeout: the broker does not allow it: {one_line(error)}") from None
-        except InconsistentGroupProtocolError as error:
-            name = self._kafka.group_id
-            raise ConfigError(f"kafka.group_id: {name!r} is in use by other software: {one_line(error)}") from None
         except KafkaError as error:
             if not error.retriable:
                 raise routed(error, "poll") from None
@@ -173,13 +163,7 @@ class Group:
 
     def out_of_range(self) -> set[int]:
         """Implement `Group.out_of_range`: kafka-python went elsewhere."""
-        found = set(self._out_of_range)
-        if found:
-            try:
-                refresh_metadata(self.consumer, self._kafka.delivery_timeout)
-            except KafkaError as error:
-                raise routed(error, "ask for the input topic") from None
-        self._out_of_range -= found
+        found, self._out_of_range = self._out_of_range, set()
         return found
 
     def _watch_resets(self) -> None:
@@ -204,15 +188,6 @@ class Group:
             return Progress(self.consumer.position(part, timeout_ms=0), self.consumer.highwater(part))
         except KafkaError:  # revoked since the last poll
             return Progress(None, None)
-
-    def commit(self, offsets: Mapping[int, int], source: str) -> None:
-        """Implement `Group.commit`."""
-        if not offsets:
-            return
-        try:
-            self.consumer.commit(wire(self._topic, offsets, source), timeout_ms=self._kafka.delivery_timeout)
-        except KafkaError as error:
-            raise routed(error, "commit") from None
 
 
 def _columns(rows: list[Any]) -> Rows:

@@ -9,7 +9,7 @@ from typing import Any, cast
 from confluent_kafka import KafkaError as LibraryError
 from confluent_kafka import KafkaException
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import FencedInstanceIdError, InconsistentGroupProtocolError, InvalidSessionTimeoutError, KafkaError
+from kafka.errors import FencedInstanceIdError, KafkaError
 
 from forecaster.config import Settings
 from forecaster.errors import ConfigError
@@ -22,7 +22,6 @@ from forecaster.kafka.python_connect import (
     refresh_metadata,
     routed,
     topic_id,
-    wire,
 )
 from forecaster.kafka.python_group import group_options
 from forecaster.kafka.python_headers import headers_of
@@ -139,11 +138,6 @@ class Group:
         failure = translated(error)
         if error.code() == LibraryError._FATAL and self._kafka.group_instance_id:  # noqa: SLF001
             failure = FencedInstanceIdError()  # the one fatal error of a consumer
-        if isinstance(failure, InvalidSessionTimeoutError):
-            raise ConfigError(f"kafka.session_timeout: the broker does not allow it: {one_line(failure)}")
-        if isinstance(failure, InconsistentGroupProtocolError):
-            name = self._kafka.group_id
-            raise ConfigError(f"kafka.group_id: {name!r} is in use by other software: {one_line(failure)}")
         route = routed(failure, "poll")
         if error.code() == LibraryError._FATAL or isinstance(route, ConfigError):  # noqa: SLF001
             raise route
@@ -176,31 +170,13 @@ class Group:
 
     def out_of_range(self) -> set[int]:
         """Implement `Group.out_of_range`: librdkafka reads them no further."""
-        found = set(self._out_of_range)
-        if found:
-            try:
-                self._refresh(self._kafka.delivery_timeout)
-            except KafkaError as error:
-                raise routed(error, "ask for the input topic") from None
-        self._out_of_range -= found
+        found, self._out_of_range = self._out_of_range, set()
         return found
 
     def source(self) -> str:
         """Implement `Group.source`."""
         if time.monotonic() - self._refreshed > self._refresh_seconds:
+            self._refreshed = time.monotonic()
             with suppress(KafkaError):  # the broker is away
-                self._refresh(ANSWER_MS)
+                refresh_metadata(self._lookup, ANSWER_MS)
         return topic_id(self._lookup, self._topic)
-
-    def _refresh(self, timeout_ms: int) -> None:
-        self._refreshed = time.monotonic()
-        refresh_metadata(self._lookup, timeout_ms)
-
-    def commit(self, offsets: Mapping[int, int], source: str) -> None:
-        """Implement `Group.commit`."""
-        if not offsets:
-            return
-        try:
-            self._lookup.commit(wire(self._topic, offsets, source), timeout_ms=self._kafka.delivery_timeout)
-        except KafkaError as error:
-            raise routed(error, "commit") from None

@@ -15,7 +15,10 @@ from integration.rigs import KafkaRig, Reader, group_of, make_settings
 import forecaster.kafka
 from forecaster.errors import ConfigError, RetryableError
 from forecaster.kafka.clients import make_client
-from forecaster.kafka.rdkafka_connect import by, library_log, library_options
+from forecaster.kafka.python_connect import connection_options
+from forecaster.kafka.python_group import group_options
+from forecaster.kafka.python_publisher import Publisher
+from forecaster.kafka.rdkafka_connect import NAMES, by, library_log, library_options
 from forecaster.records import Message
 
 
@@ -46,6 +49,15 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ConfigError, match=r'^kafka\.client: .*"forecaster\[librdkafka\]"') as caught:
         make_client(make_settings(client="librdkafka"), None, "test")
     assert caught.value.exit_code == 2
+
+
+def test_every_option_is_translated_or_has_no_counterpart() -> None:
+    settings = make_settings(security_protocol="SASL_SSL", sasl_mechanism="PLAIN", sasl_username="u", sasl_password="p")
+    options = connection_options(settings.kafka, "test")
+    reading, writing = group_options(settings.kafka), Publisher(settings, options, "name").options
+    without = {"bootstrap_servers", "bootstrap_timeout_ms", "max_block_ms", "metrics_enabled", "value_serializer"}
+    without |= {"allow_auto_create_topics", "auto_offset_reset", "max_poll_records", "partition_assignment_strategy"}
+    assert (options | reading | writing).keys() - NAMES.keys() <= without
 
 
 def test_a_wait_of_the_library_that_does_not_end_is_given_up() -> None:
