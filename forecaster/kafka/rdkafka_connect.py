@@ -32,6 +32,7 @@ NAMES = {
     "isolation_level": "isolation.level",
     "enable_auto_commit": "enable.auto.commit",
     "metadata_max_age_ms": "topic.metadata.refresh.interval.ms",
+    "allow_auto_create_topics": "allow.auto.create.topics",
     "fetch_max_wait_ms": "fetch.wait.max.ms",
     "max_partition_fetch_bytes": "max.partition.fetch.bytes",
     "fetch_max_bytes": "fetch.max.bytes",
