@@ -157,7 +157,7 @@ class Publisher:
         if self._transaction is not None:
             deadline = min(deadline, self._transaction.deadline)
         try:
-            futures = [self._send(message) for message in chunk]
+            futures = [self._send(message) for message in self._limits.fitting(chunk)]
             with suppress(UnknownError):  # a batch was split, which flush does not understand; the futures do
                 self._producer.flush(timeout=max(0.0, deadline - time.monotonic()))
             for future in futures:
@@ -167,10 +167,8 @@ class Publisher:
             raise self._limits.refused(chunk, one_line(error)) from None
 
     def _send(self, message: Message) -> Any:
-        topic = message.topic
-        message = self._limits.fitting(message)
         value = NULL if message.value is None else message.value
-        return self._producer.send(topic, value, message.key, list(message.headers), message.partition)
+        return self._producer.send(message.topic, value, message.key, list(message.headers), message.partition)
 
 
 def _end(producer: Any) -> None:

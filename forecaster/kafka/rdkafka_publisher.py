@@ -133,12 +133,12 @@ class Publisher:
     def _send(self, chunk: Sequence[Message]) -> None:
         produce = self._producer.produce
         try:
-            for topic, key, value, headers, partition in map(self._limits.fitting, chunk):
-                at = ANY_PARTITION if partition is None else partition
-                if headers:
-                    produce(topic, value, key, at, headers=list(headers))
+            for topic, key, value, headers, partition in self._limits.fitting(chunk):
+                if partition is None and not headers:
+                    produce(topic, value, key)
                 else:
-                    produce(topic, value, key, at)
+                    at = ANY_PARTITION if partition is None else partition
+                    produce(topic, value, key, at, headers=list(headers))
         except KafkaException as error:
             raise translated(error.args[0]) from None
 

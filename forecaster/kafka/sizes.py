@@ -2,8 +2,10 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 from kafka.errors import KafkaError
@@ -37,11 +39,13 @@ class Limits(dict[str, int]):
             found = admin.describe_configs(resources, config_filter="all")["topic"]
             self.update({topic: int(found[topic]["max.message.bytes"]["value"]) for topic in topics})
 
-    def fitting(self, message: Message) -> Message:
-        """`message`, or a dead letter that is too large cut to what fits."""
-        if message.topic == self._dead_letter and batch_bytes(message) > self[message.topic]:
-            return cut(message, self[message.topic])
-        return message
+    def fitting(self, messages: Sequence[Message]) -> list[Message]:
+        """`messages`, with dead letters that are too large cut to what fits."""
+        return [self._cut(message) if message[0] == self._dead_letter else message for message in messages]
+
+    def _cut(self, message: Message) -> Message:
+        limit = self[message.topic]
+        return cut(message, limit) if batch_bytes(message) > limit else message
 
     def refused(self, messages: Sequence[Message], reason: str) -> Exception:
         """A topic's limit was lowered meanwhile: dead letters fit once it is known, a forecast never will.
@@ -79,15 +83,10 @@ def cut(message: Message, limit: int) -> Message:
     return Message(message.topic, None, b"", own)
 
 
-def chunks(messages: Sequence[Message]) -> Iterator[list[Message]]:
+def chunks(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
     """`messages` in order, in pieces that bound what is in flight."""
-    chunk: list[Message] = []
-    size = 0
-    for message in messages:
-        chunk.append(message)
-        size += len(message.value or b"") + len(message.key or b"") + RECORD_OVERHEAD
-        if size >= CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+    sizes = (len(key or b"") + len(value or b"") + RECORD_OVERHEAD for _, key, value, *_ in messages)
+    piece = np.cumsum(np.fromiter(sizes, np.int64, len(messages))) // CHUNK_BYTES
+    ends = [*(np.flatnonzero(np.diff(piece)) + 1).tolist(), len(messages)] if len(messages) else []
+    for begin, end in pairwise([0, *ends]):
+        yield messages[begin:end]
