@@ -20,6 +20,7 @@ from forecaster.kafka.python_placement import Placement
 from forecaster.kafka.python_places import Places, Polled
 from forecaster.kafka.python_publisher import Publisher
 from forecaster.kafka.python_restore import Start
+from forecaster.kafka.python_rows import Row
 from forecaster.kafka.python_transactions import transactional_id
 from forecaster.kafka.python_watch import Watchdog
 from forecaster.records import Message, RecordBatch
@@ -182,12 +183,12 @@ class KafkaPythonClient:
             self._release(list(self._places.of))
         self._name = name
 
-    def _note_jumps(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
+    def _note_jumps(self, records: Mapping[TopicPartition, Sequence[Row]]) -> None:
         """Place partitions anew that kafka-python reads on elsewhere, as records were deleted or the log's end lost."""
         jumped = self._group.out_of_range()
         for part, rows in records.items():
             place = self._places.of.get(part.partition)
-            if place is not None and rows[0].offset < place.next:
+            if place is not None and rows[0][0] < place.next:
                 jumped.add(part.partition)
         self._release(self._places.of.keys() & jumped)
 

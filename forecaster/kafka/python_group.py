@@ -21,6 +21,7 @@ from kafka.structs import MemberState
 from forecaster.config import KafkaSettings, Settings
 from forecaster.errors import ConfigError
 from forecaster.kafka.python_connect import one_line, routed
+from forecaster.kafka.python_rows import Row, read_rows
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class Group:
         """Connect and subscribe by `deadline` (of `time.monotonic`); joining itself goes on inside `fetch`."""
         left_ms = max(1, int((deadline - time.monotonic()) * 1_000))
         self.consumer = KafkaConsumer(**{**self._options, "bootstrap_timeout_ms": left_ms})
+        read_rows(self.consumer)
         self.consumer.subscribe([self._topic], listener=self._rebalances)
         self._watch_resets()
         # kafka-python loses the request for a topic's metadata when another one is under way, and a group leader
@@ -105,7 +107,7 @@ class Group:
             with suppress(KafkaError):
                 consumer.close(timeout_ms=timeout_ms)
 
-    def fetch(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+    def fetch(self, timeout_ms: int) -> dict[TopicPartition, list[Row]]:
         """What one poll returns; nothing while the broker is away.
 
         Raises `ConfigError` where the broker refuses the membership, `FencedError` where another has its name.

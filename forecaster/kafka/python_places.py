@@ -2,16 +2,16 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from forecaster.checkpoint.reader import Found
 from forecaster.kafka.client import Incident
 from forecaster.kafka.python_restore import Start
-from forecaster.records import Headers, RecordBatch
+from forecaster.kafka.python_rows import Row
+from forecaster.records import RecordBatch
 
-Polled = Sequence[tuple[int, list[Any]]]  # kafka-python's records by partition
+Polled = Sequence[tuple[int, list[Row]]]  # by partition
 
 
 @dataclass(slots=True)
@@ -84,25 +84,20 @@ class Places:
     def batch(self, topic: str, polled: Polled) -> RecordBatch:
         """Records of placed partitions as columns; they have been taken now."""
         sizes = [len(rows) for _, rows in polled]
-        total = sum(sizes)
         numbers = [number for number, _ in polled]
-        offset = np.fromiter((row.offset for _, rows in polled for row in rows), np.int64, total)
+        columns = list(zip(*(row for _, rows in polled for row in rows), strict=True)) or [()] * 5
+        offset = np.array(columns[0], np.int64)
         for number, rows in polled:
-            self.of[number].next = rows[-1].offset + 1
-            self.of[number].time_ms = rows[-1].timestamp
+            self.of[number].next = rows[-1][0] + 1
+            self.of[number].time_ms = rows[-1][1]
         resume = np.array([self.of[number].resume for number in numbers], np.int64)
         return RecordBatch(
             topic=topic,
             partition=np.repeat(np.array(numbers, np.int64), sizes),
             offset=offset,
-            timestamp_ms=np.fromiter((row.timestamp for _, rows in polled for row in rows), np.int64, total),
-            key=[row.key for _, rows in polled for row in rows],
-            value=[row.value for _, rows in polled for row in rows],
-            headers=[_headers(row.headers) if row.headers else () for _, rows in polled for row in rows],
+            timestamp_ms=np.array(columns[1], np.int64),
+            key=list(columns[2]),
+            value=list(columns[3]),
+            headers=list(columns[4]),
             silent=offset < np.repeat(resume, sizes),
         )
-
-
-def _headers(headers: Headers) -> Headers:
-    """`headers` with null values as empty ones: kafka-python reads null, but does not produce it."""
-    return [(name, b"" if value is None else value) for name, value in headers]

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaProducer, Serializer
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource
 from kafka.errors import (
     KafkaError,
@@ -17,6 +17,7 @@ from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from forecaster.config import Settings
 from forecaster.errors import ConfigError, ForecasterError, RetryableError
+from forecaster.kafka.python_batches import send
 from forecaster.kafka.python_connect import REFUSALS, RETRY_SECONDS, one_line, routed, unavailable
 from forecaster.kafka.python_transactions import FENCED, Transaction, guard, refuses_strangers
 from forecaster.records import Message
@@ -33,13 +34,6 @@ GRACE_SECONDS = 1.0  # a future expires by itself shortly after its delivery tim
 RETRY_BACKOFF_MS = 20  # also how long a transaction waits for the markers of the one before
 WEAKER = 'delivery: the broker cannot do "exactly_once", at most "at_least_once"'
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
-
-NULL = object()  # a value of None: kafka-python refuses it beside a key of None, yet such records exist
-
-
-class _NullSerializer(Serializer):  # type: ignore[misc]  # kafka-python ships no types
-    def serialize(self, topic: str, headers: object, data: object) -> object:  # noqa: ARG002
-        return None if data is NULL else data
 
 
 class Publisher:
@@ -73,7 +67,6 @@ class Publisher:
             "retry_backoff_ms": RETRY_BACKOFF_MS,
             "bootstrap_timeout_ms": delivery_ms,
             "metrics_enabled": False,
-            "value_serializer": _NullSerializer(),
         }
         if transactional_id is not None:
             self._options |= {"transactional_id": transactional_id, "transaction_timeout_ms": self._transaction_ms}
@@ -167,21 +160,19 @@ class Publisher:
         if self._transaction is not None:
             deadline = min(deadline, self._transaction.deadline)
         try:
-            futures = [self._send(message) for message in chunk]
-            with suppress(UnknownError):  # a batch was split, which flush does not understand; the futures do
+            batches = send(self._producer, map(self._fitting, chunk), self._limits, BATCH_BYTES)
+            with suppress(UnknownError):  # a batch was split, which flush does not understand; `check` does
                 self._producer.flush(timeout=max(0.0, deadline - time.monotonic()))
-            for future in futures:
-                if not future.succeeded():
-                    future.get(timeout=max(0.0, deadline - time.monotonic()))
+            for batch in batches:
+                batch.check(deadline)
         except TOO_LARGE as error:
             raise self._too_large(chunk, error) from None
 
-    def _send(self, message: Message) -> Any:
+    def _fitting(self, message: Message) -> Message:
         topic = message.topic
         if topic == self._topics.dead_letter and batch_bytes(message) > self._limits[topic]:
-            message = cut(message, self._limits[topic])
-        value = NULL if message.value is None else message.value
-        return self._producer.send(topic, value, message.key, list(message.headers), message.partition)
+            return cut(message, self._limits[topic])
+        return message
 
     def _learn_limits(self, topics: Collection[str]) -> None:
         """Ask for `max.message.bytes` of `topics`; Kafka's default is taken where the broker does not tell."""
