@@ -8,10 +8,8 @@ that kafka-python's sender takes. No other file reaches into the accumulator of 
 
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 
 from kafka import TopicPartition
@@ -28,7 +26,7 @@ from forecaster.records import Headers, Message
 MAGIC, UNCOMPRESSED = 2, 0
 KEYS = 2**17  # whose hash is kept: in pure Python it takes longer than all the rest
 HEADER_BYTES: int = DefaultRecordBatchBuilder.header_size_in_bytes()
-LENGTH_BYTES = 5  # of a record's length, at most
+RECORD_BYTES = 17  # of a record beside its key, value and headers, at most
 START = b"\0\0"  # no attributes, and the time of the batch
 NULL = b"\1"
 NO_HEADERS = b"\0"
@@ -39,8 +37,8 @@ _hashed = lru_cache(KEYS)(murmur2)
 class Batch(ProducerBatch):  # type: ignore[misc]  # kafka-python ships no types
     """Messages of one partition on their way, with one result for all of them."""
 
-    def __init__(self, part: TopicPartition, body: bytes, count: int) -> None:
-        super().__init__(part, _records(body, count))
+    def __init__(self, part: TopicPartition, encoded: bytearray, count: int) -> None:
+        super().__init__(part, _records(encoded, count))
         self._record_futures = _Futures(self.produce_future, count)
 
     def check(self, deadline: float) -> None:
@@ -73,77 +71,59 @@ class _Futures:
         return self.made[index]
 
 
-def send(producer: Any, messages: Iterable[Message], limits: Mapping[str, int], most_bytes: int) -> list[Batch]:
-    """Hand `messages` to the sender in their order and return the batches that hold them.
+def send(producer: Any, messages: Sequence[Message], limits: Mapping[str, int], most_bytes: int) -> list[Batch]:
+    """Hand `messages` to the sender, those of a partition in their order, and return the batches that hold them.
 
     A batch has `most_bytes` at most, or what `limits` has for its topic where that is less, or one message. Raises
     as `KafkaProducer.send` does: `KafkaError`, and `ValueError` for a partition that is not there.
     """
-    topics: dict[str, _Topic] = {}
-    for name, run in groupby(messages, attrgetter("topic")):
-        if name not in topics:
-            topics[name] = _Topic(producer, name, min(most_bytes, limits[name]))
-        topics[name].add(run)
-    return [batch for topic in topics.values() for part in topic.parts.values() for batch in part.finished()]
+    batches = []
+    for topic in dict.fromkeys(message.topic for message in messages):
+        most = min(most_bytes, limits[topic])
+        for number, placed in _placed(producer, topic, messages).items():
+            part = TopicPartition(topic, number)
+            batches += [Batch(part, *encoded) for encoded in _encoded(placed, most)]
+    for batch in batches:
+        _enqueue(producer, batch)
+    return batches
 
 
-class _Topic:
-    def __init__(self, producer: Any, name: str, most_bytes: int) -> None:
-        numbers = sorted(producer.partitions_for(name))
-        self.parts = {number: _Part(producer, TopicPartition(name, number), most_bytes) for number in numbers}
-        self._led = list(producer._metadata.available_partitions_for_topic(name) or numbers)  # noqa: SLF001
-
-    def add(self, messages: Iterable[Message]) -> None:
-        """Put each message where kafka-python's own partitioner would."""
-        parts, led = list(self.parts.values()), self._led
-        for _, key, value, headers, number in messages:
-            if number is not None:
-                part = self._numbered(number)
-            elif key is not None:
-                part = parts[(_hashed(key) & 0x7FFFFFFF) % len(parts)]
-            else:
-                part = self.parts[random.choice(led)]
-            part.add(key, value, headers)
-
-    def _numbered(self, number: int) -> "_Part":
-        if number not in self.parts:
-            raise ValueError(f"there is no partition {number}")
-        return self.parts[number]
+def _placed(producer: Any, topic: str, messages: Iterable[Message]) -> dict[int, list[Message]]:
+    """The messages of `topic` by partition, each where kafka-python's own partitioner puts it."""
+    placed: dict[int, list[Message]] = {number: [] for number in sorted(producer.partitions_for(topic))}
+    by_hash = list(placed.values())
+    led = list(producer._metadata.available_partitions_for_topic(topic) or placed)  # noqa: SLF001
+    for message in messages:
+        if message.topic != topic:
+            continue
+        if message.partition is not None:
+            if message.partition not in placed:
+                raise ValueError(f"{topic} has no partition {message.partition}")
+            placed[message.partition].append(message)
+        elif message.key is not None:
+            by_hash[(_hashed(message.key) & 0x7FFFFFFF) % len(by_hash)].append(message)
+        else:
+            placed[random.choice(led)].append(message)
+    return placed
 
 
-class _Part:
-    """The batches of one partition: those that the sender has, and what goes into the next one."""
-
-    def __init__(self, producer: Any, part: TopicPartition, most_bytes: int) -> None:
-        self._producer, self._part, self._most = producer, part, most_bytes
-        self._pieces: list[bytes] = []
-        self._count, self._size = 0, HEADER_BYTES
-        self._batches: list[Batch] = []
-
-    def add(self, key: bytes | None, value: bytes | None, headers: Headers) -> None:
-        keyed = (NULL, b"") if key is None else (_varint(len(key)), key)
-        valued = (NULL, b"") if value is None else (_varint(len(value)), value)
-        pieces = *keyed, *valued, _headed(headers) if headers else NO_HEADERS
-        record = b"".join((START, _varint(self._count), *pieces))
-        size = len(record) + LENGTH_BYTES
-        if self._count and self._size + size > self._most:
-            self._hand_over()
-            record = b"".join((START, _varint(0), *pieces))
-        self._pieces += _varint(len(record)), record
-        self._count += 1
-        self._size += size
-
-    def finished(self) -> list[Batch]:
-        """All of them, with the sender."""
-        if self._count:
-            self._hand_over()
-        return self._batches
-
-    def _hand_over(self) -> None:
-        batch = Batch(self._part, b"".join(self._pieces), self._count)
-        self._pieces, self._count, self._size = [], 0, HEADER_BYTES
-        self._batches.append(batch)
-        _enqueue(self._producer, batch)
+def _encoded(messages: Iterable[Message], most_bytes: int) -> Iterator[tuple[bytearray, int]]:
+    """Batches of `messages`, the headers of the batches still empty, and the number of records in each."""
+    batch, count = bytearray(HEADER_BYTES), 0
+    for _, key, value, headers, _ in messages:
+        keyed = NULL if key is None else _varint(len(key)) + key
+        valued = NULL if value is None else _varint(len(value))
+        ending = _headed(headers) if headers else NO_HEADERS
+        needed = RECORD_BYTES + len(keyed) + len(value or b"") + len(ending)
+        if count and len(batch) + needed > most_bytes:
+            yield batch, count
+            batch, count = bytearray(HEADER_BYTES), 0
+        record = b"".join((START, _varint(count), keyed, valued, value or b"", ending))
+        batch += _varint(len(record))
+        batch += record
+        count += 1
+    if count:
+        yield batch, count
 
 
 def _enqueue(producer: Any, batch: Batch) -> None:
@@ -157,11 +137,11 @@ def _enqueue(producer: Any, batch: Batch) -> None:
         accumulator._incomplete.add(batch)  # noqa: SLF001
 
 
-def _records(body: bytes, count: int) -> Any:
+def _records(encoded: bytearray, count: int) -> Any:
     """`count` encoded records as if they had been appended one by one, with nothing to follow."""
-    records = MemoryRecordsBuilder(MAGIC, UNCOMPRESSED, HEADER_BYTES + len(body))
+    records = MemoryRecordsBuilder(MAGIC, UNCOMPRESSED, len(encoded))
     builder = records._builder  # noqa: SLF001
-    builder._buffer += body  # noqa: SLF001
+    builder._buffer = encoded  # noqa: SLF001
     builder._first_timestamp = builder._max_timestamp = int(time.time() * 1_000)  # noqa: SLF001
     builder._num_records, builder._last_offset = count, count - 1  # noqa: SLF001
     records._next_offset = count  # noqa: SLF001

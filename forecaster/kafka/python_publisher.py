@@ -23,7 +23,7 @@ from forecaster.kafka.python_transactions import FENCED, Transaction, guard, ref
 from forecaster.records import Message
 
 CHUNK_BYTES = 16 * 2**20  # in flight at once: kafka-python 3 has no bound of its own
-BATCH_BYTES = 256 * 2**10
+BATCH_BYTES = 2**20  # below the default limit of a topic: the larger, the fewer the round trips
 LINGER_MS = 20  # costs no latency, since every chunk ends in a flush
 MAX_REQUEST_BYTES = 64 * 2**20  # the broker's limit decides, not the client's
 RECORD_OVERHEAD = 64
@@ -160,7 +160,7 @@ class Publisher:
         if self._transaction is not None:
             deadline = min(deadline, self._transaction.deadline)
         try:
-            batches = send(self._producer, map(self._fitting, chunk), self._limits, BATCH_BYTES)
+            batches = send(self._producer, [*map(self._fitting, chunk)], self._limits, BATCH_BYTES)
             with suppress(UnknownError):  # a batch was split, which flush does not understand; `check` does
                 self._producer.flush(timeout=max(0.0, deadline - time.monotonic()))
             for batch in batches:
