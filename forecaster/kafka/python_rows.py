@@ -1,7 +1,7 @@
 """Fetched records as plain rows: kafka-python makes two objects of each record, calls it by many properties, and more.
 
 What decides on the records of a fetch (checksums, aborted transactions, control batches) is asked of kafka-python;
-records without headers, in the format of today, are taken apart here, all others by kafka-python too. No other file
+records in the format of today are taken apart here, all others by kafka-python too. No other file
 reaches into its fetcher; `tests/test_python_rows.py` fails where a release has changed it.
 """
 
@@ -67,16 +67,16 @@ def _any_rows(batch: Any) -> Iterable[Row]:
     for record in batch:
         if not record.validate_crc():
             raise CorruptRecordError(f"the record at offset {record.offset} fails its checksum")
-        # kafka-python reads a header's null value, but does not produce it
         headers = [(name, value or b"") for name, value in record.headers]
         yield record.offset, record.timestamp, record.key, record.value, headers
 
 
 def _plain_rows(batch: Any) -> list[Row] | None:
-    """The rows of a batch whose records have no headers, else None."""
+    """The rows of a batch; None where it is damaged, of which kafka-python knows how to tell."""
     iter(batch)  # decompresses it
     data, at = bytes(batch._buffer), batch._pos  # noqa: SLF001
-    base, time_ms, stamped = batch.base_offset, batch.first_timestamp, batch.timestamp_type == batch.LOG_APPEND_TIME
+    base, stamped = batch.base_offset, batch.timestamp_type == batch.LOG_APPEND_TIME
+    time_ms, moves = (batch.max_timestamp, 0) if stamped else (batch.first_timestamp, 1)
     rows: list[Row] = []
     try:
         for _ in range(batch.records_count):
@@ -88,12 +88,22 @@ def _plain_rows(batch: Any) -> list[Row] | None:
             key = None if size < 0 else data[at : (at := at + size)]
             size, at = decode_varint(data, at)
             value = None if size < 0 else data[at : (at := at + size)]
-            if data[at] or at + 1 != end:
+            count, at = decode_varint(data, at)
+            headers, at = _headers(data, at, count) if count else ((), at)
+            if at != end or count < 0:
                 return None
-            at = end
-            rows.append((base + offset, time_ms + later, key, value, ()))
+            rows.append((base + offset, time_ms + moves * later, key, value, headers))
     except (IndexError, ValueError):
-        return None  # kafka-python says what is wrong with it
-    if at != len(data):
         return None
-    return rows if not stamped else [(offset, batch.max_timestamp, *others) for offset, _, *others in rows]
+    return rows if at == len(data) else None
+
+
+def _headers(data: bytes, at: int, count: int) -> tuple[Headers, int]:
+    """`count` headers that begin at `at`, and where they end; a null value is an empty one: it cannot be produced."""
+    headers = []
+    for _ in range(count):
+        size, at = decode_varint(data, at)
+        name = data[at : (at := at + size)].decode("utf-8", "backslashreplace")  # as python_headers does
+        size, at = decode_varint(data, at)
+        headers.append((name, b"" if size < 0 else data[at : (at := at + size)]))
+    return headers, at
