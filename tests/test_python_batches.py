@@ -1,5 +1,6 @@
 """Record batches against what kafka-python itself makes of the same messages, and their results."""
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -156,6 +157,14 @@ def test_an_answer_that_does_not_come_is_a_failure_at_the_deadline() -> None:
     (batch,) = batches_of(keyed([b"k"]))
     with pytest.raises(KafkaTimeoutError, match=f"1 messages to .*{TOPIC}"):
         batch.check(time.monotonic() + 0.02)
+
+
+def test_an_answer_is_waited_for_until_the_deadline() -> None:
+    (batch,) = batches_of(keyed([b"k"]))
+    answer = threading.Timer(0.05, batch.complete, (0, -1))
+    answer.start()
+    batch.check(time.monotonic() + 10)
+    answer.join()
 
 
 def split(producer: Producer) -> list[Any]:
