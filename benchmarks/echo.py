@@ -24,6 +24,7 @@ from forecaster.kafka.python_publisher import BATCH_BYTES, LINGER_MS
 from forecaster.records import Message
 
 Answers = Iterator[tuple[bytes, bytes]]
+WAIT_MS = 1_000  # a poll returns earlier with records; kafka-python forgets a join that takes longer than one
 
 
 def echo_kafka_python(settings: Settings, answers: Answers, count: int) -> None:
@@ -38,7 +39,7 @@ def echo_kafka_python(settings: Settings, answers: Answers, count: int) -> None:
     )  # fmt: skip
     with closing(producer), closing(consumer):
         while count > 0:
-            polled = sum(map(len, consumer.poll(timeout_ms=200).values()))
+            polled = sum(map(len, consumer.poll(timeout_ms=WAIT_MS).values()))
             if not polled:
                 continue
             futures = []
@@ -73,7 +74,9 @@ def echo_librdkafka(settings: Settings, answers: Answers, count: int) -> None:
     consumer.subscribe([settings.topics.input])
     with closing(consumer):
         while count > 0:
-            polled = len(consumer.consume(1, 0.2) + consumer.consume(settings.kafka.max_poll_records - 1, 0))
+            polled = len(
+                consumer.consume(1, WAIT_MS / 1_000) + consumer.consume(settings.kafka.max_poll_records - 1, 0)
+            )
             if not polled:
                 continue
             for _ in range(polled):
@@ -90,7 +93,7 @@ def echo_adapter(settings: Settings, answers: Answers, count: int) -> None:
     with closing(KafkaPythonClient(settings, 0, "echo")) as client:
         client.start()
         while count > 0:
-            if polled := len(client.poll(200)):
+            if polled := len(client.poll(WAIT_MS)):
                 client.publish([Message(topic, *next(answers)) for _ in range(polled)])
                 client.commit()
                 count -= polled
