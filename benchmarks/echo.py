@@ -1,32 +1,120 @@
-"""A plain echo through the daemon's own Kafka client: for each tick, produce the bytes that its forecast had.
+"""A plain echo of the daemon's work: for each tick, produce the bytes that its forecast had.
 
-python -m benchmarks.echo CONFIG FORECASTS COUNT     FORECASTS: one "key TAB value" a line, in any order
+python -m benchmarks.echo CONFIG FORECASTS COUNT [--client kafka-python|librdkafka|adapter]
+
+FORECASTS: one "key TAB value" a line, in any order. `kafka-python` and `librdkafka` are loops as a user of these
+libraries writes them, with the daemon's batch settings: poll, send, flush, look at every result, commit the offsets.
+`adapter` does the same through the daemon's own client.
 """
 
-import sys
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
-from forecaster.config import load_settings
+from confluent_kafka import Consumer, Producer
+from kafka import KafkaConsumer, KafkaProducer
+
+from forecaster.config import Settings, load_settings
 from forecaster.kafka.clients import make_client
+from forecaster.kafka.python_connect import READING
+from forecaster.kafka.python_publisher import BATCH_BYTES, LINGER_MS
 from forecaster.records import Message
+
+Answers = Iterator[tuple[bytes, bytes]]
+WAIT_MS = 1_000  # a poll returns earlier with records; kafka-python forgets a join that takes longer than one
+
+
+def echo_kafka_python(settings: Settings, answers: Answers, count: int) -> None:
+    topic, servers = settings.topics.output, settings.kafka.bootstrap_servers
+    producer = KafkaProducer(
+        bootstrap_servers=servers, acks="all", enable_idempotence=True, batch_size=BATCH_BYTES, linger_ms=LINGER_MS,
+        metrics_enabled=False,
+    )  # fmt: skip
+    consumer = KafkaConsumer(
+        settings.topics.input, bootstrap_servers=servers, group_id=settings.kafka.group_id,
+        max_poll_records=settings.kafka.max_poll_records, **READING,
+    )  # fmt: skip
+    with closing(producer), closing(consumer):
+        while count > 0:
+            polled = sum(map(len, consumer.poll(timeout_ms=WAIT_MS).values()))
+            if not polled:
+                continue
+            futures = []
+            for _ in range(polled):
+                key, value = next(answers)
+                futures.append(producer.send(topic, value, key))
+            producer.flush()
+            if not all(future.succeeded() for future in futures):
+                raise RuntimeError("a message was not delivered")
+            consumer.commit()
+            count -= polled
+
+
+def echo_librdkafka(settings: Settings, answers: Answers, count: int) -> None:
+    topic, servers = settings.topics.output, settings.kafka.bootstrap_servers
+    failed: list[Any] = []
+    producer = Producer(
+        {
+            "bootstrap.servers": servers, "acks": "all", "enable.idempotence": True, "batch.size": BATCH_BYTES,
+            "linger.ms": LINGER_MS, "partitioner": "murmur2_random", "queue.buffering.max.messages": 1_000_000,
+            "delivery.report.only.error": True, "on_delivery": lambda error, _: failed.append(error),
+        }
+    )  # fmt: skip
+    consumer = Consumer(
+        {
+            "bootstrap.servers": servers, "group.id": settings.kafka.group_id, "enable.auto.commit": False,
+            "auto.offset.reset": READING["auto_offset_reset"], "isolation.level": READING["isolation_level"],
+            "max.partition.fetch.bytes": READING["max_partition_fetch_bytes"],
+            "fetch.wait.max.ms": READING["fetch_max_wait_ms"],
+        }
+    )  # fmt: skip
+    consumer.subscribe([settings.topics.input])
+    with closing(consumer):
+        while count > 0:
+            polled = len(
+                consumer.consume(1, WAIT_MS / 1_000) + consumer.consume(settings.kafka.max_poll_records - 1, 0)
+            )
+            if not polled:
+                continue
+            for _ in range(polled):
+                key, value = next(answers)
+                producer.produce(topic, value, key)
+            if producer.flush(30) or failed:
+                raise RuntimeError(f"a message was not delivered: {failed}")
+            consumer.commit(asynchronous=False)
+            count -= polled
+
+
+def echo_adapter(settings: Settings, answers: Answers, count: int) -> None:
+    topic = settings.topics.output
+    with closing(make_client(settings, 0, "echo")) as client:
+        client.start()
+        while count > 0:
+            if polled := len(client.poll(WAIT_MS)):
+                client.publish([Message(topic, *next(answers)) for _ in range(polled)])
+                client.commit()
+                count -= polled
+
+
+ECHOES: dict[str, Callable[[Settings, Answers, int], None]] = {
+    "kafka-python": echo_kafka_python,
+    "librdkafka": echo_librdkafka,
+    "adapter": echo_adapter,
+}
 
 
 def main() -> None:
-    config, forecasts, count = sys.argv[1:]
-    settings = load_settings(Path(config))
-    lines = [line.split(b"\t", 1) for line in Path(forecasts).read_bytes().splitlines()]
-    answers = cycle([Message(settings.topics.output, key, value) for key, value in lines])
-    client = make_client(settings, 0, "echo")
-    client.start()
-    left = int(count)
-    while left > 0:
-        records = client.poll(200)
-        if len(records):
-            client.publish([next(answers) for _ in range(len(records))])
-            client.commit()
-            left -= len(records)
-    client.close()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("forecasts", type=Path)
+    parser.add_argument("count", type=int)
+    parser.add_argument("--client", choices=ECHOES, default="kafka-python")
+    options = parser.parse_args()
+    lines = [tuple(line.split(b"\t", 1)) for line in options.forecasts.read_bytes().splitlines()]
+    ECHOES[options.client](load_settings(options.config), cycle(lines), options.count)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 python -m benchmarks.throughput [--ticks N] [--rounds N]
 
-Echo and daemon are one process each, run in turn on the same backlog of ticks with the same client,
+Echo and daemon are one process each, run in turn on the same backlog of ticks with the same library,
 batch settings, keys and output bytes; the daemon with either delivery, checkpoints included. The rate is read off
 the output topic: records behind the first batch, over the time from its last record to the very last. The last line
 printed is one JSON object.

@@ -24,7 +24,7 @@ from forecaster.kafka.python_connect import (
     routed,
     topic_id,
 )
-from forecaster.records import Headers
+from forecaster.kafka.python_rows import read_rows
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +87,7 @@ class Group:
         """Implement `Group.join`."""
         left_ms = max(1, int((deadline - time.monotonic()) * 1_000))
         self.consumer = KafkaConsumer(**{**self._options, "bootstrap_timeout_ms": left_ms})
+        read_rows(self.consumer)
         self.consumer.subscribe([self._topic], listener=self._rebalances)
         self._watch_resets()
         # kafka-python loses the request for a topic's metadata when another one is under way, and a group leader
@@ -115,7 +116,7 @@ class Group:
             time.sleep(min(timeout_ms, 100) / 1_000)  # an error returns at once; do not spin on it
             return {}
         self._check_name()
-        return {part.partition: _columns(rows) for part, rows in records.items()}
+        return {part.partition: Rows(*zip(*rows, strict=True)) for part, rows in records.items()}
 
     def _check_name(self) -> None:
         """Raise `FencedError` where another daemon has this static member's name.
@@ -188,18 +189,3 @@ class Group:
             return Progress(self.consumer.position(part, timeout_ms=0), self.consumer.highwater(part))
         except KafkaError:  # revoked since the last poll
             return Progress(None, None)
-
-
-def _columns(rows: list[Any]) -> Rows:
-    return Rows(
-        [row.offset for row in rows],
-        [row.timestamp for row in rows],
-        [row.key for row in rows],
-        [row.value for row in rows],
-        [_headers(row.headers) if row.headers else () for row in rows],
-    )
-
-
-def _headers(headers: Headers) -> Headers:
-    """`headers` with null values as empty ones: kafka-python reads null, but does not produce it."""
-    return [(name, b"" if value is None else value) for name, value in headers]

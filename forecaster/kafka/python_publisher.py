@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from kafka import KafkaProducer, Serializer
+from kafka import KafkaProducer
 from kafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
@@ -15,25 +15,19 @@ from kafka.errors import (
 
 from forecaster.config import Settings
 from forecaster.errors import ConfigError
+from forecaster.kafka.python_batches import send
 from forecaster.kafka.python_connect import REFUSALS, RETRY_SECONDS, one_line, routed, unavailable, wire
 from forecaster.kafka.python_transactions import FENCED, Transaction, guard, refuses_strangers
 from forecaster.kafka.sizes import Limits, chunks
 from forecaster.records import Message
 
-BATCH_BYTES = 256 * 2**10
+BATCH_BYTES = 2**20  # below the default limit of a topic: the larger, the fewer the round trips
 LINGER_MS = 20  # costs no latency, since every chunk ends in a flush
 MAX_REQUEST_BYTES = 64 * 2**20  # the broker's limit decides, not the client's
 GRACE_SECONDS = 1.0  # a future expires by itself shortly after its delivery timeout
 RETRY_BACKOFF_MS = 20  # also how long a transaction waits for the markers of the one before
 WEAKER = 'delivery: the broker cannot do "exactly_once", at most "at_least_once"'
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
-
-NULL = object()  # a value of None: kafka-python refuses it beside a key of None, yet such records exist
-
-
-class _NullSerializer(Serializer):  # type: ignore[misc]  # kafka-python ships no types
-    def serialize(self, topic: str, headers: object, data: object) -> object:  # noqa: ARG002
-        return None if data is NULL else data
 
 
 class Publisher:
@@ -63,7 +57,6 @@ class Publisher:
             "retry_backoff_ms": RETRY_BACKOFF_MS,
             "bootstrap_timeout_ms": delivery_ms,
             "metrics_enabled": False,
-            "value_serializer": _NullSerializer(),
         }
         if transactional_id is not None:
             self.options |= {"transactional_id": transactional_id, "transaction_timeout_ms": self._transaction_ms}
@@ -157,18 +150,13 @@ class Publisher:
         if self._transaction is not None:
             deadline = min(deadline, self._transaction.deadline)
         try:
-            futures = [self._send(message) for message in self._limits.fitting(chunk)]
-            with suppress(UnknownError):  # a batch was split, which flush does not understand; the futures do
+            batches = send(self._producer, self._limits.fitting(chunk), self._limits, BATCH_BYTES)
+            with suppress(UnknownError):  # a batch was split, which flush does not understand; `check` does
                 self._producer.flush(timeout=max(0.0, deadline - time.monotonic()))
-            for future in futures:
-                if not future.succeeded():
-                    future.get(timeout=max(0.0, deadline - time.monotonic()))
+            for batch in batches:
+                batch.check(deadline)
         except TOO_LARGE as error:
             raise self._limits.refused(chunk, one_line(error)) from None
-
-    def _send(self, message: Message) -> Any:
-        value = NULL if message.value is None else message.value
-        return self._producer.send(message.topic, value, message.key, list(message.headers), message.partition)
 
 
 def _end(producer: Any) -> None:
