@@ -15,29 +15,34 @@ import tensorflow as tf
 from forecaster.bundle import load_bundle
 
 
+class Newest(keras.Model):
+    """Quantiles `[n, horizon, levels]` at the last of the rounds `[n, rounds, inputs]`."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def call(self, inputs: Any) -> Any:
+        settings = self.network.settings
+        recent = keras.ops.zeros((1, settings.horizon, settings.recents))
+        return self.network.head(self.network.hidden(inputs)[:, -1], inputs[:, -1], recent)
+
+
 class Model:
     """`how` calls the network: as a `tf.function` ("function", "batch"), compiled by "xla", or by "predict…"."""
 
     def __init__(self, bundle: str, how: str) -> None:
         manifest, network = load_bundle(Path(bundle))
         self._horizon, self._levels = manifest.network.horizon, manifest.network.quantiles
-        self._shape, self._name = (
-            (manifest.context_length, manifest.network.inputs),
-            f"{manifest.name}@{manifest.version}",
-        )
-        self._step_ms, self._windows = manifest.step_ms, dict[bytes, np.ndarray]()
-
-        def forward(inputs: Any) -> Any:
-            newest = network.hidden(inputs)[:, -1]
-            return network.head(newest, inputs[:, -1], keras.ops.zeros((1, self._horizon, network.settings.recents)))
-
+        self._shape = manifest.context_length, manifest.network.inputs
+        self._name, self._step_ms = f"{manifest.name}@{manifest.version}", manifest.step_ms
+        self._windows = dict[bytes, np.ndarray]()
+        newest = Newest(network)
         if how.startswith("predict"):
-            inputs = keras.Input(self._shape)
-            model = keras.Model(inputs, forward(inputs))
-            self._call = lambda windows: model.predict(windows, batch_size=len(windows), verbose=0)
+            self._call = lambda windows: newest.predict(windows, batch_size=len(windows), verbose=0)
         else:
-            signature = [tf.TensorSpec([1 if how in {"function", "xla"} else None, *self._shape], tf.float32)]
-            compiled = tf.function(forward, input_signature=signature, jit_compile=how == "xla")
+            signature = [tf.TensorSpec([None if how == "batch" else 1, *self._shape], tf.float32)]
+            compiled = tf.function(newest, input_signature=signature, jit_compile=how == "xla")
             self._call = lambda windows: compiled(windows).numpy()
 
     def forecasts(self, ticks: list[tuple[bytes, dict[str, Any]]]) -> list[bytes]:
