@@ -5,7 +5,8 @@ python -m benchmarks.catch_up [--quick] [--save]
 
 from contextlib import ExitStack
 
-from benchmarks.harness import CLIENTS, Contender, Lab, MissingError, Series, Setup, Turn, main, take_turns
+from benchmarks.contender import Contender, Setup, Turn, take_turns
+from benchmarks.harness import CLIENTS, Lab, MissingError, Series, main
 from benchmarks.report import Report
 
 SERIES, STEPS = 1_000, 100
@@ -25,7 +26,7 @@ def measure(lab: Lab, *, quick: bool) -> Report:
 def one_client(lab: Lab, client: str, rounds: int, report: Report) -> None:
     name = f"catch_up.{client}"
     with ExitStack() as stack:
-        daemons = {emit: stack.enter_context(Contender(lab, Setup(client, emit=emit))).daemon() for emit in EMITS}
+        daemons = {emit: stack.enter_context(Contender(lab, Setup(client, emit=emit))).start() for emit in EMITS}
         turns = [Turn(f"{name}.{emit}_per_s", daemons[emit], Series(SERIES), SERIES * STEPS) for emit in EMITS]
         take_turns(turns, rounds, report)
     report.ratio(f"{name}.latest_over_every", f"{name}.latest_per_s", f"{name}.every_per_s")

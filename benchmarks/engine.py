@@ -7,19 +7,15 @@ them the floor of the device: the larger of the time that the step's operations 
 product, and its bytes at the rate of a large copy, both measured in the same run.
 """
 
-import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
 
-from benchmarks.models import make_manifest, make_pipeline
+from benchmarks.models import Stages, make_manifest, make_pipeline
 from benchmarks.report import Report, arguments, finish
 from forecaster.manifest import NetworkSettings
 from forecaster.pipeline import Pipeline
@@ -62,22 +58,6 @@ def best(make: Callable[[int], Any], function: Callable[[Any], Any], each: int, 
     return each * float(side) ** power / took
 
 
-class Stages:
-    """Seconds in each stage since the last `clear`."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
-
-    def clear(self) -> None:
-        self.seconds = {}
-
-
 def measure(*, quick: bool, sizes: tuple[int, ...] | None = None) -> Report:
     report, stages, manifest = Report(), Stages(), make_manifest()
     line, device = make_pipeline(manifest, stage=stages), Device()
@@ -106,7 +86,7 @@ def one_size(line: Pipeline, stages: Stages, series: int, batches: int) -> tuple
             slots, np.full(series, step), random.normal(20, 1, series), np.arange(series),
             np.full(series, step == 0),
         )  # fmt: skip
-        stages.clear()
+        stages.seconds = {}
         whole.append(timed(lambda: line.inference.run(block, np.ones(series, bool))))  # noqa: B023  # called at once
         alone.append(stages.seconds["infer"])
     return statistics.median(whole[2:]), statistics.median(alone[2:])

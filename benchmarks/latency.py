@@ -11,7 +11,8 @@ import time
 
 import numpy as np
 
-from benchmarks.harness import CLIENTS, DELIVERIES, Contender, Lab, MissingError, Series, Setup, main
+from benchmarks.contender import Contender, Setup
+from benchmarks.harness import CLIENTS, DELIVERIES, Lab, MissingError, Series, main
 from benchmarks.load import latencies, receiver, sender
 from benchmarks.report import Report
 
@@ -26,7 +27,8 @@ def measure(lab: Lab, *, quick: bool) -> Report:
         for delivery in DELIVERIES:
             name = f"latency.{client}.{delivery}"
             try:
-                with Contender(lab, Setup(client, delivery)).daemon() as daemon:
+                with Contender(lab, Setup(client, delivery)) as daemon:
+                    daemon.start().ready()
                     series = Series(SERIES)
                     for rate in (1_000,) if quick else RATES:
                         one_rate(daemon, series, rate, rate * (10 if quick else 20), f"{name}.{rate}", report)

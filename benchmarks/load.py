@@ -11,8 +11,10 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
+from integration.helpers import unique
 
-from benchmarks.harness import PARTITIONS, Series, unique
+from benchmarks.contender import Contender
+from benchmarks.harness import Series
 
 Arrival = tuple[float, bytes, bytes]  # epoch seconds, key, value
 ORIGIN = re.compile(rb'"origin":(\d+)')
@@ -42,7 +44,7 @@ def receive(bootstrap: str, topic: str, count: int, quiet_s: float, answer: Conn
         "bootstrap.servers": bootstrap, "group.id": unique("reader"), "isolation.level": "read_committed",
         "fetch.wait.max.ms": 100, "enable.auto.commit": False,
     })  # fmt: skip
-    parts = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    parts = [TopicPartition(topic, number) for number in reader.list_topics(topic).topics[topic].partitions]
     for part in parts:
         part.offset = reader.get_watermark_offsets(part, timeout=10)[1]
     reader.assign(parts)
@@ -69,6 +71,16 @@ def receiver(bootstrap: str, topic: str, count: int, quiet_s: float = 10.0) -> I
     finally:
         process.terminate()
         process.join()
+
+
+def first_forecast(daemon: Contender) -> float:
+    """Seconds from the start of the process to its first forecast, seen by another process; a tick is there."""
+    with receiver(daemon.lab.bootstrap, daemon.output, 1, quiet_s=300) as answer:
+        began = time.time()
+        daemon.launch()
+        while not answer.poll():
+            daemon.still_runs()
+        return answer.recv()[0][0] - began
 
 
 @contextmanager

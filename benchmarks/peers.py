@@ -11,7 +11,8 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-from benchmarks.harness import Contender, Lab, MissingError, Series, Turn, fastest_daemon, main, take_turns
+from benchmarks.contender import Contender, Turn, fastest_daemon, take_turns
+from benchmarks.harness import Lab, MissingError, Series, main
 from benchmarks.report import ROOT, Report
 
 PEERS, LOCK = ROOT / ".venv-peers", ROOT / "requirements" / "peers.txt"
@@ -32,7 +33,7 @@ VARIANTS = {
     "plain_predict": Peer("peer_plain", "predict", 100),
     "plain_predict_batch": Peer("peer_plain", "predict_batch", 40_000),
 }
-QUICK = {"quix_function", "quix_batch"}
+QUICK = {"quix_function"}
 
 
 def interpreter() -> str:

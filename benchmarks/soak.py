@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import CLIENTS, DELIVERIES, Contender, MissingError, Series, Setup, lab
+from benchmarks.contender import Contender, Setup
+from benchmarks.harness import CLIENTS, DELIVERIES, MissingError, Series, lab
 from benchmarks.load import sender
 from benchmarks.report import Report, arguments, finish
 
@@ -61,8 +62,8 @@ def main() -> None:
     parser.add_argument("--delivery", choices=DELIVERIES, default=DELIVERIES[1])
     options = parser.parse_args()
     try:
-        with lab() as on, Contender(on, Setup(options.client, options.delivery)).daemon() as daemon:
-            report = measure(daemon, options.minutes)
+        with lab() as on, Contender(on, Setup(options.client, options.delivery)) as daemon:
+            report = measure(daemon.start().ready(), options.minutes)
     except MissingError as error:
         report = Report(missing={"soak": str(error)})
     finish("soak", report, options)

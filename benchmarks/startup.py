@@ -7,8 +7,9 @@ The tick is there before the process starts; the forecast is seen by a read_comm
 
 import time
 
-from benchmarks.harness import CLIENTS, Contender, Lab, MissingError, Series, Setup, main, produce, python
-from benchmarks.load import receiver
+from benchmarks.contender import Contender, Setup
+from benchmarks.harness import CLIENTS, Lab, MissingError, Series, main, produce, python
+from benchmarks.load import first_forecast
 from benchmarks.report import Report
 
 IMPORT = "startup.import_tensorflow_s"
@@ -17,12 +18,12 @@ IMPORT = "startup.import_tensorflow_s"
 def measure(lab: Lab, *, quick: bool) -> Report:
     report = Report()
     for _ in range(1 if quick else 3):
-        began = time.monotonic()
-        python("-c", "import tensorflow")
-        report.add(IMPORT, time.monotonic() - began)
-        for client in CLIENTS:
+        report.add(IMPORT, seconds_to_import())
+        for client in CLIENTS[1:] if quick else CLIENTS:
             try:
-                report.add(f"startup.{client}.first_forecast_s", first_forecast(lab, client))
+                with Contender(lab, Setup(client)) as daemon:
+                    produce(lab.bootstrap, daemon.input, Series(1).ticks(1))
+                    report.add(f"startup.{client}.first_forecast_s", first_forecast(daemon))
             except MissingError as error:
                 report.missing[f"startup.{client}"] = str(error)
     for client in CLIENTS:
@@ -31,16 +32,10 @@ def measure(lab: Lab, *, quick: bool) -> Report:
     return report
 
 
-def first_forecast(lab: Lab, client: str) -> float:
-    with Contender(lab, Setup(client)) as daemon, receiver(lab.bootstrap, daemon.output, 1, quiet_s=60) as answer:
-        produce(lab.bootstrap, daemon.input, Series(1).ticks(1))
-        began = time.time()
-        daemon.launch(*daemon.run_command())
-        while not answer.poll():
-            daemon.still_runs()
-        if not (found := answer.recv()):
-            raise MissingError(f"no forecast within a minute: {daemon.log()[-300:]}")
-        return found[0][0] - began
+def seconds_to_import() -> float:
+    began = time.monotonic()
+    python("-c", "import tensorflow")
+    return time.monotonic() - began
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ and takes turns with a daemon that serves the base.
 
 from typing import NamedTuple
 
-from benchmarks.harness import Contender, Lab, Series, Setup, Turn, fastest_daemon, main, take_turns
+from benchmarks.contender import Contender, Setup, Turn, fastest_daemon, take_turns
+from benchmarks.harness import Lab, Series, main
 from benchmarks.report import Report
 
 SERIES, HORIZON, CONTEXT = 10_000, 16, 64
@@ -43,8 +44,8 @@ def measure(lab: Lab, *, quick: bool) -> Report:
 def one_variant(lab: Lab, variant: Variant, base: Turn, rounds: int, report: Report) -> None:
     name, client = f"sweep.{variant.name}", base.contender.setup.client
     base = base._replace(name=f"{name}.base_per_s")
-    with Contender(lab, Setup(client, horizon=variant.horizon, context=variant.context)).daemon() as daemon:
-        own = Turn(f"{name}.per_s", daemon, Series(variant.series), base.ticks)
+    with Contender(lab, Setup(client, horizon=variant.horizon, context=variant.context)) as daemon:
+        own = Turn(f"{name}.per_s", daemon.start(), Series(variant.series), base.ticks)
         take_turns([own, base], rounds, report)
     report.ratio(f"{name}.over_base", own.name, base.name)
 

@@ -9,18 +9,8 @@ backlogs of the same size in turn, checkpoints included.
 import sys
 from contextlib import ExitStack
 
-from benchmarks.harness import (
-    CLIENTS,
-    DELIVERIES,
-    Contender,
-    Lab,
-    MissingError,
-    Series,
-    Setup,
-    Turn,
-    main,
-    take_turns,
-)
+from benchmarks.contender import Contender, Setup, Turn, take_turns
+from benchmarks.harness import CLIENTS, DELIVERIES, Lab, MissingError, Series, main
 from benchmarks.report import Report
 
 SERIES = 10_000
@@ -43,11 +33,10 @@ def one_client(lab: Lab, client: str, ticks: int, rounds: int, report: Report) -
     """Daemons first learn their series, which also gives the echo what it answers."""
     name = f"throughput.{client}"
     with ExitStack() as stack:
-        turns = []
-        for delivery in DELIVERIES:
-            daemon, series = stack.enter_context(Contender(lab, Setup(client, delivery)).daemon()), Series(SERIES)
-            daemon.rate(series.ticks(ANSWERS))
-            turns.append(Turn(f"{name}.{delivery}_per_s", daemon, series, ticks))
+        daemons = [stack.enter_context(Contender(lab, Setup(client, delivery))).start() for delivery in DELIVERIES]
+        turns = [Turn(f"{name}.{daemon.setup.delivery}_per_s", daemon, Series(SERIES), ticks) for daemon in daemons]
+        for turn in turns:
+            turn.contender.ready().rate(turn.series.ticks(ANSWERS))
         echo = stack.enter_context(start_echo(lab, client, turns[0].contender))
         turns.append(Turn(f"{name}.echo_per_s", echo, Series(SERIES), ticks))
         take_turns(turns, rounds, report)
