@@ -19,7 +19,7 @@ from typing import NamedTuple, Self
 
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
-from integration.helpers import create_topics, unique, wait_until
+from integration.helpers import create_topics, unique
 from integration.kafka_broker import free_port
 
 from benchmarks.harness import CLIENTS, RETENTION, START_MS, Lab, MissingError, Series, Tick, produce
@@ -127,21 +127,21 @@ port = {self._port}
             return {}
         return {name: float(value) for name, value in lines}
 
-    def log(self) -> str:
-        """What the process has written."""
+    def last_words(self) -> str:
+        """The last line that the process has written."""
         self._log.seek(0)
-        return self._log.read().decode("utf-8", "replace")
+        return self._log.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
 
     def _wait(self, timeout: float) -> None:
         """Until everything in the input topic is committed."""
         parts = [TopicPartition(self.input, number) for number in range(self.setup.partitions)]
         ends = [self._group.get_watermark_offsets(part, timeout=10)[1] for part in parts]
 
-        def done() -> bool:
+        deadline = time.monotonic() + timeout
+        while any(found.offset < end for found, end in zip(self._group.committed(parts, 10), ends, strict=True)):
             self.still_runs()
-            return all(found.offset >= end for found, end in zip(self._group.committed(parts, 10), ends, strict=True))
-
-        wait_until(done, timeout, what=f"the end of the backlog ({self.log()[-500:]})")
+            if time.monotonic() > deadline:
+                raise MissingError(f"not everything was answered within {timeout:g} s: {self.last_words()}")
 
     def still_runs(self) -> None:
         """Look for a moment, so that asking the broker over and over takes nothing from what is measured."""
@@ -150,8 +150,7 @@ port = {self._port}
             code = self.process.wait(0.1)
         except subprocess.TimeoutExpired:
             return
-        last = self.log().strip().rpartition("\n")[2]
-        raise MissingError(f"ended with {code}: {last}")
+        raise MissingError(f"ended with {code}: {self.last_words()}")
 
     def _last_append(self) -> float:
         """When the broker appended the last record of the output, in epoch seconds."""

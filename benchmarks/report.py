@@ -4,16 +4,20 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from integration.kafka_broker import VERSION
+
 ROOT = Path(__file__).parents[1]
+PACKAGES = ("tensorflow", "tensorflow-cpu", "jax", "keras", "kafka-python", "confluent-kafka")
 RESULTS = ROOT / "benchmarks" / "results"
 AT_LEAST = {
     "throughput.kafka-python.over_echo": 0.8,
@@ -105,8 +109,13 @@ def verdict(name: str, figure: float) -> str:
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     cpu = Path("/proc/cpuinfo").read_text().partition("model name")[2].partition("\n")[0].lstrip("\t :")
-    packages = {name: version(name) for name in ("tensorflow-cpu", "keras", "kafka-python", "confluent-kafka")}
-    return {"cores": os.cpu_count(), "cpu": cpu, "python": platform.python_version(), **packages}
+    found = {package.name.replace("_", "-"): package.version for package in distributions()}
+    installed = {name: found[name] for name in PACKAGES if name in found}
+    facts = {"cores": os.cpu_count(), "cpu": cpu, "python": platform.python_version(), "kafka": VERSION, **installed}
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        facts["gpu"] = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
+    return facts
 
 
 def arguments(doc: str | None) -> argparse.ArgumentParser:
