@@ -7,14 +7,13 @@ behind the first tenth, with the standard error that it has where samples do not
 """
 
 import os
-import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.contender import Contender, Setup
+from benchmarks.contender import Contender, Setup, Turn, take_turns
 from benchmarks.harness import CLIENTS, DELIVERIES, MissingError, Series, lab
 from benchmarks.load import sender
 from benchmarks.report import Report, arguments, finish
@@ -29,8 +28,8 @@ def resident_mb(pid: int) -> float:
 
 def measure(daemon: Contender, minutes: float) -> Report:
     report, series = Report(), Series(SERIES)
-    report.rounds["soak.top_per_s"] = [daemon.rate(series.ticks(TICKS)) for _ in range(3)]
-    rate = SHARE * statistics.median(report.rounds["soak.top_per_s"])
+    take_turns([Turn("soak.top_per_s", daemon, series, TICKS)], 3, report)
+    rate = SHARE * report.median("soak.top_per_s")
     report.add("soak.rate_per_s", rate)
     began, count = time.time() + 3.0, int(60 * minutes * rate)
     with sender(daemon.lab.bootstrap, daemon.input, series, rate, count, began):
@@ -63,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         with lab() as on, Contender(on, Setup(options.client, options.delivery)) as daemon:
-            report = measure(daemon.start().ready(), options.minutes)
+            report = measure(daemon.start(), options.minutes)
     except MissingError as error:
         report = Report(missing={"soak": str(error)})
     finish("soak", report, options)
