@@ -27,8 +27,6 @@ def measure(series: int) -> Report:
         assert len(line.process(new_series(first)).forecasts) == BATCH
     report.add("memory.series", series)
     report.add("memory.bytes_per_series", (resident_bytes() - before) / series)
-    arrays = sum(array.nbytes / len(array) for array in line.arrays().values())
-    report.add("memory.bytes_per_series_in_arrays", arrays)
     return report
 
 
