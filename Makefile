@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 ARGS ?=
 
-.PHONY: demo test chaos chaos-short lint bench bench-recovery bench-training bench-accuracy bench-accuracy-quick bench-streams lock clean help
+.PHONY: demo test chaos chaos-short lint bench bench-quick bench-recovery bench-training bench-accuracy bench-accuracy-quick bench-streams lock clean help
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -26,8 +26,11 @@ lint: $(VENV)/.project ## ruff and mypy
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(VENV)/.project ## throughput and latency on this machine
-	$(BIN)/python -m benchmarks.throughput $(ARGS)
+bench: $(VENV)/.project ## throughput, latency, memory and peers on this machine, in one table (45 min; ARGS="--only latency")
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: $(VENV)/.project ## the same with fewer rounds and variants (6 min)
+	$(BIN)/python -m benchmarks --quick $(ARGS)
 
 bench-recovery: $(VENV)/.project ## what checkpoints of 100,000 series take, and the time from a start to the first forecast (10 min)
 	$(BIN)/python -m benchmarks.checkpoint
@@ -58,7 +61,8 @@ $(VENV)/.project: $(VENV)/.locked pyproject.toml
 	@touch $@
 
 # editables is what hatchling asks for besides, to install a checkout in place.
-# dev.txt is resolved first and constrains the others, so that what is deployed is what was tested.
+# dev.txt is resolved first and constrains the others, so that what is deployed is what was tested; Quix Streams wants
+# an older confluent-kafka and pydantic-settings, so the peers share what computes and the default client alone.
 UV := .cache/uv/bin/uv
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(ARGS)
@@ -70,13 +74,15 @@ lock: $(UV) ## the lock files anew from pyproject.toml; ARGS=--upgrade takes the
 	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra cpu -o requirements/cpu.txt
 	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra gpu -o requirements/gpu.txt
 	$(BUILD_REQUIRES) | $(COMPILE) -c requirements/dev.txt - -o requirements/build.txt
+	sed -nE '/^(tensorflow|keras|numpy|kafka-python)/s/ *\\$$//p' requirements/dev.txt \
+		| $(COMPILE) pyproject.toml - --extra cpu --group peers -o requirements/peers.txt
 
 $(UV):
 	$(PYTHON) -m venv .cache/uv
 	.cache/uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-peers .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

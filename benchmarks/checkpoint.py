@@ -15,30 +15,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
+from benchmarks.models import make_manifest, make_pipeline
 from forecaster.checkpoint.keys import StateRecord
 from forecaster.checkpoint.reader import Found, Reader
 from forecaster.checkpoint.writer import Writer
-from forecaster.config import Settings
-from forecaster.features import FeatureSettings
-from forecaster.manifest import Manifest, NetworkSettings
-from forecaster.network import Network
 from forecaster.pipeline import Pipeline
 
 CONTEXT, UNITS, START_MS = 64, 64, 1_700_000_000_000
 SOURCE = "topic"
 BUDGET = 1 << 20  # bytes a transaction
-
-
-def make_pipeline(version: str) -> Pipeline:
-    features = FeatureSettings.derive((), CONTEXT)
-    shape = NetworkSettings(inputs=len(features.input_names), units=(UNITS,), horizon=16, quantiles=(0.1, 0.5, 0.9))
-    manifest = Manifest(
-        name="bench", version=version, step_ms=1_000, bar=None, context_length=CONTEXT, features=features,
-        network=shape, training={}, weights_sha256=version,
-    )  # fmt: skip
-    return Pipeline(Settings(), manifest, Network(shape, seed=0))
 
 
 def fill(line: Pipeline, series: int, first: int, rounds: int) -> None:
@@ -78,7 +63,7 @@ def restore(line: Pipeline, records: list[StateRecord]) -> dict[str, float]:
 
 
 def measure(series: int, rounds: int) -> dict[str, list[float]]:
-    line, fresh, other = make_pipeline("1"), make_pipeline("1"), make_pipeline("2")
+    line, fresh, other = (make_pipeline(make_manifest(version=version)) for version in ("1", "1", "2"))
     fill(line, series, 0, CONTEXT)
     figures: dict[str, list[float]] = {}
 
@@ -98,7 +83,8 @@ def measure(series: int, rounds: int) -> dict[str, list[float]]:
         delta: list[StateRecord] = []
         note(delta_encode_ms=sum(write(writer, delta)))
     note(first_take_ms=figures["take_ms"][0])
-    note(memory_bytes=sum(array.nbytes / len(array) for array in line.arrays().values()))
+    copied = line.snapshot(0, 1 << 40, SOURCE).part.arrays.values()
+    note(memory_bytes=sum(array.nbytes for array in copied) / series)
     note(rebuild_ms=restore(other, records)["load_ms"])
     return figures
 
@@ -111,7 +97,7 @@ ROWS = {
     "delta_take_ms": "pause of taking a quarter as a delta, ms",
     "delta_encode_ms": "encoding it, ms",
     "records": "records of a full copy",
-    "memory_bytes": "bytes a series in memory",
+    "memory_bytes": "bytes a series in a copy",
     "topic_bytes": "bytes a series in the state topic",
     "verify_ms": "verifying what was read, ms",
     "load_ms": "loading it, ms",

@@ -1,0 +1,57 @@
+"""From tick to forecast at an even rate: milliseconds from when a tick was due to its forecast's arrival at a
+read_committed consumer in another process.
+
+python -m benchmarks.latency [--quick] [--save]
+
+The loop is open: a tick that is sent late counts from when it was due. All processes share one machine and its
+clock. The first two seconds of each rate are left out: they are the daemon's first batches of that size.
+"""
+
+import time
+
+import numpy as np
+
+from benchmarks.contender import Contender, Setup
+from benchmarks.harness import CLIENTS, DELIVERIES, Lab, MissingError, Series, main
+from benchmarks.load import latencies, receiver, sender
+from benchmarks.report import Report
+
+SERIES = 10_000
+RATES = (100, 1_000, 5_000)
+LEFT_OUT_S = 2.0
+
+
+def measure(lab: Lab, *, quick: bool) -> Report:
+    report = Report()
+    for client in CLIENTS[1:] if quick else CLIENTS:
+        for delivery in DELIVERIES:
+            name = f"latency.{client}.{delivery}"
+            try:
+                with Contender(lab, Setup(client, delivery)) as daemon:
+                    daemon.start().ready()
+                    series = Series(SERIES)
+                    for rate in (1_000,) if quick else RATES:
+                        one_rate(daemon, series, rate, rate * (10 if quick else 20), f"{name}.{rate}", report)
+            except MissingError as error:
+                report.missing[name] = str(error)
+    return report
+
+
+def one_rate(daemon: Contender, series: Series, rate: int, count: int, name: str, report: Report) -> None:
+    bootstrap = daemon.lab.bootstrap
+    with receiver(bootstrap, daemon.output, count) as answer:
+        began = time.time() + 3.0  # until then the sender's process starts
+        with sender(bootstrap, daemon.input, series, rate, count, began):
+            found = answer.recv()
+    if len(found) < count:
+        report.missing[name] = f"{len(found)} of {count} forecasts came"
+        return
+    waited = latencies(found, series, rate, began)
+    series.sent += count
+    settled = np.array([at for at, _, _ in found]) > began + LEFT_OUT_S
+    for level in (50, 99):
+        report.add(f"{name}.p{level}_ms", 1_000 * float(np.percentile(waited[settled], level)))
+
+
+if __name__ == "__main__":
+    main("latency", __doc__, measure)
