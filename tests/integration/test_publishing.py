@@ -10,7 +10,7 @@ from integration.rigs import Delivery, KafkaRig, Reader
 from kafka import KafkaAdminClient
 
 from forecaster.errors import ForecasterError, RetryableError
-from forecaster.kafka.python_publisher import DEFAULT_LIMIT
+from forecaster.kafka.sizes import DEFAULT_LIMIT
 from forecaster.records import Message
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
