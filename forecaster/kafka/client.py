@@ -79,6 +79,9 @@ class Client(Protocol):
     def commit(self) -> None:
         """Commit the offsets behind everything that `poll` has returned so far.
 
+        Outside of a transaction the answer is awaited by the next `commit` or `close`: what that takes is not added
+        to each batch, and what was not committed is forecast again.
+
         The offset of a partition whose state was published goes along in any case, so that a worker which
         has lost the partition is fenced.
         """

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 
 from kafka.errors import KafkaError
 
@@ -13,6 +14,7 @@ from forecaster.kafka.client import Incident, Lag
 from forecaster.kafka.halves import Group, Member, Publisher, Rows
 from forecaster.kafka.placement import Placement
 from forecaster.kafka.places import Places
+from forecaster.kafka.python_commit import Commits
 from forecaster.kafka.python_connect import (
     check_topics,
     prepare_library,
@@ -55,6 +57,7 @@ class GroupClient:
         self._places = Places()
         self._jumped: set[int] = set()  # partitions that the library reads on elsewhere, or no further
         self._checkpointed: set[int] = set()  # their state was published since the last commit
+        self._commits = Commits(settings.kafka.delivery_timeout)
 
     def start(self) -> None:
         """Implement `Client.start`; joining the group goes on inside `poll`."""
@@ -71,6 +74,7 @@ class GroupClient:
         """Implement `Client.poll`; an unreachable broker gives an empty batch."""
         if self._group.lookup is None:  # connecting anew failed
             self._join()
+        self._routed(self._commits.check, "commit")
         records = self._group.fetch(0 if self._places.unplaced else timeout_ms)
         self._note_new_name()
         self._note_rebalances()
@@ -123,6 +127,7 @@ class GroupClient:
     def reset(self) -> None:
         """Implement `Client.reset`; the consumer stays, it reconnects by itself."""
         self._publisher.discard()
+        self._commits.forget()
         self._checkpointed.clear()
         self._note_rebalances()
         self._release(list(self._places.of))
@@ -139,6 +144,8 @@ class GroupClient:
 
     def close(self) -> None:
         """Implement `Client.close`."""
+        with suppress(KafkaError):  # what is not committed is forecast again
+            self._commits.confirm()
         self._publisher.discard()
         self._placement.close()
         self._group.leave(self._kafka.shutdown_timeout)
@@ -206,6 +213,7 @@ class GroupClient:
     def _connect_anew(self) -> None:
         self._release(list(self._places.of))
         self._places.unplaced.clear()
+        self._commits.forget()
         self._group.leave(self._kafka.delivery_timeout)
         self._join()
 
@@ -228,6 +236,7 @@ class GroupClient:
             # A start that is stored nowhere is committed at once: "latest" must not move on in a crash.
             unstored = {number: start.resume for number, start in starts.items() if start.resume != start.stored}
             self._commit_alone(unstored)
+            self._routed(self._commits.confirm, "commit")
         except RetryableError as error:
             self._placement.failed(error)
             return
@@ -247,12 +256,14 @@ class GroupClient:
             raise routed(error, "write a checkpoint") from None
 
     def _commit_alone(self, offsets: Mapping[int, int]) -> None:
-        if not offsets:
-            return
+        wired = wire(self._topic, offsets, self._source)
+        self._routed(lambda: self._commits.send(self._group.lookup, wired), "commit")
+
+    def _routed(self, call: Callable[[], None], what: str) -> None:
         try:
-            self._group.lookup.commit(wire(self._topic, offsets, self._source), timeout_ms=self._kafka.delivery_timeout)
+            call()
         except KafkaError as error:
-            raise routed(error, "commit") from None
+            raise routed(error, what) from None
 
     def _lag(self, number: int) -> Lag:
         position, end = self._group.progress(number)
