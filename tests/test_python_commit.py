@@ -1,15 +1,14 @@
-"""One commit may be under way: the next one confirms it, and sends again what failed for a reason that passes."""
-
-import threading
+"""One commit is under way at a time: what comes meanwhile follows, and what failed for a reason that passes too."""
 
 import pytest
 from kafka import OffsetAndMetadata, TopicPartition
-from kafka.errors import CommitFailedError, CoordinatorLoadInProgressError
+from kafka.errors import CommitFailedError, CoordinatorLoadInProgressError, KafkaTimeoutError
 from kafka.future import Future
 
 from forecaster.kafka.python_commit import Commits
 
 FIRST, SECOND = ({TopicPartition("ticks", 0): OffsetAndMetadata(offset, "", -1)} for offset in (5, 9))
+OTHER = {TopicPartition("ticks", 1): OffsetAndMetadata(3, "", -1)}
 
 
 class Consumer:
@@ -17,6 +16,7 @@ class Consumer:
 
     def __init__(self, *, unknown=False):
         self.sent, self.at_once = [], []
+        self.waited, self.unanswered = 0, None
         self._unknown = unknown
         self._coordinator = self._net = self._manager = self
 
@@ -32,9 +32,10 @@ class Consumer:
         self.at_once.append(offsets)
 
     def wait_for(self, future, timeout_ms):
-        assert timeout_ms == 2_000
-        if future.exception is not None:
-            raise future.exception
+        assert 0 <= timeout_ms <= 2_000
+        self.waited += 1
+        if failure := future.exception or self.unanswered:
+            raise failure
 
     def run(self, function, *arguments):
         function(*arguments)
@@ -44,57 +45,80 @@ def sent(consumer):
     return [offsets for offsets, _ in consumer.sent]
 
 
-def test_a_commit_that_succeeds_is_followed_by_the_next_one():
-    consumer, commits = Consumer(), Commits(2_000)
+@pytest.fixture
+def consumer():
+    return Consumer()
+
+
+@pytest.fixture
+def commits():
+    return Commits(2_000)
+
+
+def test_what_comes_before_the_answer_is_sent_behind_it_all_at_once(consumer, commits):
     commits.send(consumer, FIRST)
-    consumer.sent[0][1].success(None)
     commits.send(consumer, SECOND)
-    assert sent(consumer) == [FIRST, SECOND]
+    commits.send(consumer, OTHER)
+    commits.check(consumer)
+    assert sent(consumer) == [FIRST]
+    consumer.sent[0][1].success(None)
+    commits.check(consumer)
+    assert sent(consumer) == [FIRST, SECOND | OTHER]
     assert consumer.at_once == []
 
 
-def test_what_failed_for_a_reason_that_passes_is_sent_again_before_anything_else():
-    consumer, commits = Consumer(), Commits(2_000)
+def test_what_failed_for_a_reason_that_passes_is_sent_again_before_anything_else(consumer, commits):
     commits.send(consumer, FIRST)
     consumer.sent[0][1].failure(CoordinatorLoadInProgressError())
-    commits.check()
+    commits.send(consumer, SECOND)
     assert consumer.at_once == [FIRST]
-    commits.confirm()
-    assert consumer.at_once == [FIRST]
+    assert sent(consumer) == [FIRST, SECOND]
 
 
-def test_what_the_broker_refuses_is_told_at_the_next_step_and_once():
-    consumer, commits = Consumer(), Commits(2_000)
+def test_what_the_broker_refuses_is_told_at_the_next_step(consumer, commits):
     commits.send(consumer, FIRST)
     consumer.sent[0][1].failure(CommitFailedError())
     with pytest.raises(CommitFailedError):
         commits.send(consumer, SECOND)
     assert sent(consumer) == [FIRST]
-    commits.send(consumer, SECOND)
-    assert sent(consumer) == [FIRST, SECOND]
 
 
-def test_nothing_waits_for_an_answer_that_is_not_there_yet():
-    consumer, commits = Consumer(), Commits(2_000)
+def test_an_answer_that_does_not_come_in_time_is_told(consumer):
+    commits = Commits(0)
     commits.send(consumer, FIRST)
-    done = threading.Event()
-    consumer.wait_for = lambda *_: done.set()
-    commits.check()
-    assert not done.is_set()
-    commits.confirm()
-    assert done.is_set()
+    consumer.unanswered = KafkaTimeoutError()
+    with pytest.raises(KafkaTimeoutError):
+        commits.check(consumer)
+    assert consumer.at_once == []
 
 
-def test_a_coordinator_that_is_not_known_is_looked_for_and_waited_for():
-    consumer, commits = Consumer(unknown=True), Commits(2_000)
+def test_confirming_waits_for_what_is_sent_and_for_what_is_owed(consumer, commits):
+    commits.send(consumer, FIRST)
+    commits.send(consumer, SECOND)
+    commits.confirm(consumer)
+    assert sent(consumer) == [FIRST, SECOND]
+    assert consumer.waited == 2
+
+
+def test_a_coordinator_that_is_not_known_is_looked_for_and_waited_for(commits):
+    consumer = Consumer(unknown=True)
     commits.send(consumer, FIRST)
     assert consumer.at_once == [FIRST]
     assert sent(consumer) == []
 
 
-def test_what_is_forgotten_is_asked_no_more():
-    consumer, commits = Consumer(), Commits(2_000)
+def test_nothing_is_owed_of_a_partition_that_has_left(consumer, commits):
     commits.send(consumer, FIRST)
+    commits.send(consumer, SECOND | OTHER)
+    commits.forget([0])
+    commits.confirm(consumer)
+    assert sent(consumer) == [FIRST, OTHER]
+
+
+def test_what_is_forgotten_is_asked_no_more(consumer, commits):
+    commits.send(consumer, FIRST)
+    commits.send(consumer, SECOND)
     consumer.sent[0][1].failure(CommitFailedError())
     commits.forget()
-    commits.confirm()
+    commits.confirm(consumer)
+    assert sent(consumer) == [FIRST]

@@ -74,7 +74,7 @@ class GroupClient:
         """Implement `Client.poll`; an unreachable broker gives an empty batch."""
         if self._group.lookup is None:  # connecting anew failed
             self._join()
-        self._routed(self._commits.check, "commit")
+        self._routed(lambda: self._commits.check(self._group.lookup), "commit")
         records = self._group.fetch(0 if self._places.unplaced else timeout_ms)
         self._note_new_name()
         self._note_rebalances()
@@ -145,7 +145,7 @@ class GroupClient:
     def close(self) -> None:
         """Implement `Client.close`."""
         with suppress(KafkaError):  # what is not committed is forecast again
-            self._commits.confirm()
+            self._commits.confirm(self._group.lookup)
         self._publisher.discard()
         self._placement.close()
         self._group.leave(self._kafka.shutdown_timeout)
@@ -193,6 +193,7 @@ class GroupClient:
 
     def _release(self, numbers: Collection[int]) -> None:
         self._places.release(numbers)
+        self._commits.forget(numbers)
         self._placement.forget(numbers)
 
     def _watch(self) -> None:
@@ -236,7 +237,7 @@ class GroupClient:
             # A start that is stored nowhere is committed at once: "latest" must not move on in a crash.
             unstored = {number: start.resume for number, start in starts.items() if start.resume != start.stored}
             self._commit_alone(unstored)
-            self._routed(self._commits.confirm, "commit")
+            self._routed(lambda: self._commits.confirm(lookup), "commit")
         except RetryableError as error:
             self._placement.failed(error)
             return

@@ -3,57 +3,86 @@
 librdkafka's own commit waits for a broker that is away without a limit, and holds its consumer up meanwhile.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
 
 from kafka import OffsetAndMetadata, TopicPartition
 from kafka.coordinator.base import Generation
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 Offsets = Mapping[TopicPartition, OffsetAndMetadata]
 
 
 class Commits:
-    """Commits of one group member, of which one may be under way: a batch need not wait for the offsets of the last.
+    """Commits of one group member, of which one is under way at a time: no batch waits for the offsets of the last.
 
-    Each is confirmed before the next one is sent, and what failed for a reason that passes is sent again.
+    What comes while the broker has not answered yet is sent behind the answer, and what failed for a reason that
+    passes is sent again.
     """
 
     def __init__(self, timeout_ms: int) -> None:
         self._timeout_ms = timeout_ms
-        self._sent: tuple[Any, Offsets, Any] | None = None  # through which consumer, what, and its future
+        self._sent: _Sent | None = None
+        self._owed: dict[TopicPartition, OffsetAndMetadata] = {}
 
     def send(self, consumer: Any, offsets: Offsets) -> None:
-        """Have `offsets` committed; raises `KafkaError` where that fails at once, or those before could not be."""
-        self.confirm()
-        if not offsets:
-            return
-        if consumer._coordinator.coordinator_unknown():  # noqa: SLF001  # the future would be that of looking for it
-            consumer.commit(dict(offsets), timeout_ms=self._timeout_ms)
+        """Have `offsets` committed; raises `KafkaError` where they or those before them could not be."""
+        self._owed |= offsets
+        self.check(consumer)
+
+    def check(self, consumer: Any) -> None:
+        """Send what is owed if the broker has answered; raises as `send` does, and without an answer in time."""
+        if self._sent is not None:
+            if not self._sent.future.is_done and time.monotonic() < self._sent.deadline:
+                return
+            self._await()
+        if self._owed:
+            self._send(consumer)
+
+    def confirm(self, consumer: Any) -> None:
+        """Return once all is committed; raises as `send` does."""
+        self.check(consumer)
+        while self._sent is not None:
+            self._await()
+            self.check(consumer)
+
+    def forget(self, numbers: Collection[int] | None = None) -> None:
+        """Owe nothing of partitions `numbers`; without them, ask no more what became of anything."""
+        if numbers is None:
+            self._sent, self._owed = None, {}
         else:
-            self._sent = consumer, offsets, consumer.commit_async(dict(offsets))
+            self._owed = {part: offset for part, offset in self._owed.items() if part.partition not in numbers}
 
-    def check(self) -> None:
-        """`confirm` where that takes no waiting."""
-        if self._sent is not None and self._sent[2].is_done:
-            self.confirm()
-
-    def confirm(self) -> None:
-        """Return once what was sent is committed; raises `KafkaError` where it could not be."""
-        if self._sent is None:
+    def _send(self, consumer: Any) -> None:
+        offsets, self._owed = self._owed, {}
+        if consumer._coordinator.coordinator_unknown():  # noqa: SLF001  # the future would be that of looking for it
+            consumer.commit(offsets, timeout_ms=self._timeout_ms)
             return
-        (consumer, offsets, future), self._sent = self._sent, None
+        deadline = time.monotonic() + self._timeout_ms / 1_000
+        self._sent = _Sent(consumer, offsets, consumer.commit_async(offsets), deadline)
+
+    def _await(self) -> None:
+        """Return once what was sent is committed."""
+        assert self._sent is not None  # noqa: S101
+        (consumer, offsets, future, deadline), self._sent = self._sent, None
+        left_ms = max(0.0, 1_000 * (deadline - time.monotonic()))
         try:
             if not future.succeeded():
-                consumer._net.run(consumer._manager.wait_for, future, self._timeout_ms)  # noqa: SLF001
+                consumer._net.run(consumer._manager.wait_for, future, left_ms)  # noqa: SLF001
         except KafkaError as error:
-            if not error.retriable:
+            if not error.retriable or isinstance(error, KafkaTimeoutError):
                 raise
-            consumer.commit(dict(offsets), timeout_ms=self._timeout_ms)
+            consumer.commit(offsets, timeout_ms=self._timeout_ms)
 
-    def forget(self) -> None:
-        """Ask no more what became of it."""
-        self._sent = None
+
+class _Sent(NamedTuple):
+    """Offsets on their way through a consumer, to be answered by `deadline` (of `time.monotonic`)."""
+
+    consumer: Any
+    offsets: Offsets
+    future: Any
+    deadline: float
 
 
 def act_as_member(consumer: Any, place: Callable[[], tuple[int, str] | None]) -> None:
