@@ -133,10 +133,8 @@ class GroupClient:
         self._release(list(self._places.of))
 
     def joined(self) -> bool:
-        """Implement `Client.joined`."""
-        if self._group.lookup is None or self._places.unplaced:
-            return False
-        return self._group.member().settled
+        """Implement `Client.joined` as of the last poll; asks the library nothing."""
+        return self._group.lookup is not None and not self._places.unplaced and self._member.settled
 
     def lag(self) -> Mapping[int, Lag]:
         """Implement `Client.lag` from what the last fetches told; asks the broker nothing."""
