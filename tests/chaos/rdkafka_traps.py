@@ -36,7 +36,7 @@ class _Producer(confluent_kafka.Producer):
 
     def produce(self, topic: str, value: bytes | None, key: bytes | None, *others: Any, **more: Any) -> None:
         super().produce(topic, value, key, *others, **more)
-        self.trap.given(None, topic, None, key)
+        self.trap.given(topic, key)
 
     def flush(self, timeout: float) -> int:
         self.trap.hit("flushing")

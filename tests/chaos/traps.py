@@ -9,13 +9,16 @@ import functools
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.producer.sender import Sender
 from kafka.producer.transaction_manager import EndTxnHandler, TransactionManager, TxnOffsetCommitHandler
+
+from forecaster.kafka import python_batches, python_publisher
+from forecaster.records import Message
 
 LABELS = {
     "polled": "poll has returned ticks",
@@ -69,8 +72,8 @@ class Trap:
             if not self.sent:
                 self.hit("replaying")
 
-    def given(self, _: object, topic: str, __: object = None, key: bytes | None = None, *___: object) -> None:
-        """After a `send` of that topic, value and key."""
+    def given(self, topic: str, key: bytes | None) -> None:
+        """After a message of that topic and key was given to the producer."""
         self.sent = True
         if topic == self.topics["output"]:
             self.hit("forecast-sent")
@@ -104,7 +107,7 @@ def install(path: Path, topics: dict[str, str], client: str) -> None:
 
 def _install_in_producer(trap: Trap) -> None:
     _after(KafkaProducer, "begin_transaction", lambda *_: trap.hit("begun"))
-    _after(KafkaProducer, "send", trap.given)
+    _install_in_batches(trap)
     _before(KafkaProducer, "flush", lambda: trap.hit("flushing"))
     _after(KafkaProducer, "flush", lambda *_, **__: trap.hit("flushed"))
     _after(Sender, "_handle_produce_response", lambda *_: trap.hit("acknowledged"))
@@ -113,6 +116,26 @@ def _install_in_producer(trap: Trap) -> None:
     _before(TransactionManager, "send_offsets_to_transaction", lambda: trap.hit("offsets"))
     _before(TransactionManager, "begin_commit", lambda: trap.hit("committing"))
     _after(TxnOffsetCommitHandler, "handle_response", lambda *_: trap.hit("offsets-sent"))
+
+
+def _install_in_batches(trap: Trap) -> None:
+    """The messages of a topic have been given once the first of its batches has: others are still to come."""
+    send, enqueue = python_batches.send, python_batches._enqueue
+    waiting: list[Message] = []
+
+    def sending(producer: Any, messages: Sequence[Message], *others: Any) -> Any:
+        waiting[:] = messages
+        return send(producer, messages, *others)
+
+    def enqueued(producer: Any, batch: python_batches.Batch) -> None:
+        enqueue(producer, batch)
+        topic = batch.topic_partition.topic
+        given = [message for message in waiting if message.topic == topic]
+        waiting[:] = [message for message in waiting if message.topic != topic]
+        for message in given:
+            trap.given(topic, message.key)
+
+    python_publisher.send, python_batches._enqueue = sending, enqueued
 
 
 def _before(owner: type, name: str, action: Callable[[], None]) -> None:
