@@ -32,8 +32,11 @@ class _ByShape:
         self._made: dict[tuple[tuple[int, ...], ...], Any] = {}
 
     def __call__(self, *arguments: Any) -> Any:
-        tensors = self._tf.nest.map_structure(self._tf.convert_to_tensor, arguments)
-        shapes = tuple(tuple(tensor.shape) for tensor in self._tf.nest.flatten(tensors))
+        convert = self._tf.convert_to_tensor
+        tensors = [[convert(one) for one in argument] if isinstance(argument, list) else convert(argument)
+                   for argument in arguments]  # fmt: skip
+        shapes = tuple(tuple(array.shape) for argument in arguments for array in
+                       (argument if isinstance(argument, list) else [argument]))  # fmt: skip
         made = self._made.get(shapes)
         if made is None:
             made = self._made[shapes] = self._function.get_concrete_function(*tensors)

@@ -52,6 +52,8 @@ class EventTime:
         self.allowed_lateness_ms = allowed_lateness_ms
         self.late_restart = late_restart
         self.idle_ttl_ms = idle_ttl_ms
+        # whether a tick completes its own observation, and nothing else does
+        self._at_once = not grid.bar and allowed_lateness_ms == 0 and idle_ttl_ms is None
         self.partition = np.zeros(0, np.int64)
         self.newest = np.zeros(0, np.int64)
         self.watermark = np.zeros(0, np.int64)
@@ -117,6 +119,8 @@ class EventTime:
         """
         outcome = np.zeros(len(slot), np.int64)
         batch = Arrivals(self, slot, time_ms, value)
+        if self._at_once and (observations := self._one_each(batch, outcome)) is not None:
+            return outcome, observations
         closed: list[Observations] = []
         todo = np.argsort(slot, kind="stable")
         while len(todo):
@@ -124,6 +128,26 @@ class EventTime:
             closed.append(observations)
         self.partition_watermark = batch.partition_watermark()
         return outcome, _merge(closed)
+
+    def _one_each(self, batch: Arrivals, outcome: Int) -> Observations | None:
+        """What `_pass` does where no series has two ticks or a late one, in a fraction of the time; else None.
+
+        That is what a live stream brings, many times a second.
+        """
+        order = np.argsort(batch.slot, kind="stable")
+        slot, index = batch.slot[order], batch.index[order]
+        newest = self.newest[slot]
+        if len(self.held) or (slot[1:] == slot[:-1]).any() or (index < newest).any():
+            return None
+        new = np.ones(len(slot), bool) if self.grid.step_ms is None else index > newest
+        outcome[order[~new]] = DUPLICATE
+        self.touched_ms[slot] = batch.event_time[order]
+        self.watermark[slot] = np.maximum(self.watermark[slot], batch.time_ms[order])
+        self.late_run[slot] = 0
+        self.newest[slot] = index
+        self.partition_watermark = batch.partition_watermark()
+        taken = order[new]
+        return Observations(slot[new], index[new], newest[new], batch.value[taken], taken)
 
     def _pass(self, batch: Arrivals, order: Int, outcome: Int, *, first: bool) -> tuple[Int, Observations]:
         """Take the ticks at positions `order` (by slot) up to the first restart of each series.

@@ -87,7 +87,8 @@ class Inference:
         self.grow()
         pending = []
         for first, length in block.waves():
-            self.forget(block.slot[first][block.fresh[first]])
+            if len(fresh := block.slot[first][block.fresh[first]]):
+                self.forget(fresh)
             for runs, done, rounds in self.engine.shapes.tiles(length):
                 pending.append(self._tile(block, emit, first[runs] + done, length[runs] - done, rounds))
         parts = [self._nothing(), *(self._fetched(tile) for tile in pending if len(tile.row))]

@@ -54,6 +54,8 @@ class Slots:
         for newcomer, low, high in groups:
             known = self._slot_of.get(newcomer, {})
             new = dict.fromkeys(filterfalse(known.__contains__, series[low:high]), newcomer)
+            if not new:
+                continue
             for owner, table in (*self._slot_of.items(), *claimed.items()):
                 if not table.keys().isdisjoint(new.keys()):  # looks along the shorter one
                     found = {(newcomer, name): owner for name in new if name in table} | found

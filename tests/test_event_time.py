@@ -220,3 +220,18 @@ def test_a_bar_behind_the_event_time_of_its_partition_waits_for_its_own_series()
     closed, outcomes = run(make(Grid(10, "mean"), 0, 100), ticks, [])
     assert LATE not in outcomes
     assert (1, 1, None, 4, 2.0) in closed
+
+
+def test_a_batch_with_one_tick_a_series_takes_the_short_way(monkeypatch):
+    state = EventTime(Grid(10), 0, 5)
+    state.grow(3)
+    monkeypatch.setattr(state, "_pass", None)
+    for time in (10, 20):
+        slot = np.array([2, 0])
+        outcome, seen = state.admit(slot, np.array([time, time + 3]), np.array([1.0, 2.0]))
+        assert outcome.tolist() == [ACCEPTED, ACCEPTED]
+        assert seen.slot.tolist() == [0, 2]
+        assert seen.value.tolist() == [2.0, 1.0]
+        assert seen.trigger.tolist() == [1, 0]
+    with pytest.raises(TypeError):  # a late one needs the long way
+        state.admit(np.array([0]), np.array([10]), np.array([1.0]))
