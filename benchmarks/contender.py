@@ -127,6 +127,11 @@ port = {self._port}
             return {}
         return {name: float(value) for name, value in lines}
 
+    def stages(self) -> dict[str, float]:
+        """Seconds that the daemon has spent in each stage."""
+        name = "forecaster_stage_seconds_sum"
+        return {key.split('"')[1]: value for key, value in self.metrics().items() if key.startswith(name)}
+
     def last_words(self) -> str:
         """The last line that the process has written."""
         self._log.seek(0)

@@ -9,6 +9,7 @@ batches of 5,000; what it needs for a batch at all is there before the first mea
 from benchmarks.models import BATCH, make_manifest, make_pipeline, new_series, resident_bytes
 from benchmarks.report import Report, arguments, finish
 from forecaster.config import Settings
+from forecaster.memory import settle
 
 SERIES, QUICK_SERIES = 1_000_000, 100_000
 WARM = 10 * BATCH
@@ -20,6 +21,7 @@ def measure(series: int) -> Report:
     manifest = make_manifest(seasons=(48,)).model_copy(update={"step_ms": 1_800_000})
     line = make_pipeline(manifest, settings)
     line.inference.engine.warm_up()
+    settle()  # as the daemon does
     for first in range(0, WARM, BATCH):
         line.process(new_series(first))
     before = resident_bytes()

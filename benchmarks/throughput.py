@@ -39,10 +39,23 @@ def one_client(lab: Lab, client: str, ticks: int, rounds: int, report: Report) -
             turn.contender.ready().rate(turn.series.ticks(ANSWERS))
         echo = stack.enter_context(start_echo(lab, client, turns[0].contender))
         turns.append(Turn(f"{name}.echo_per_s", echo, Series(SERIES), ticks))
+        before = [daemon.stages() for daemon in daemons]
         take_turns(turns, rounds, report)
+        for daemon, turn, spent in zip(daemons, turns, before, strict=False):
+            profile(daemon, turn, spent, ticks * rounds, report)
     at_least, exactly, plain = (turn.name for turn in turns)
     report.ratio(f"{name}.over_echo", at_least, plain)
     report.ratio(f"{name}.exactly_over_at_least_once", exactly, at_least)
+
+
+def profile(daemon: Contender, turn: Turn, before: dict[str, float], ticks: int, report: Report) -> None:
+    """Microseconds a tick in each stage; the rest is polling, and what the machine did otherwise."""
+    name, rest = turn.name.removesuffix("_per_s"), 1e6 / report.median(turn.name)
+    for stage, seconds in daemon.stages().items():
+        spent = 1e6 * (seconds - before.get(stage, 0.0)) / ticks
+        report.add(f"{name}.stage.{stage}_us", spent)
+        rest -= spent
+    report.add(f"{name}.stage.poll_and_rest_us", rest)
 
 
 def start_echo(lab: Lab, client: str, daemon: Contender) -> Contender:

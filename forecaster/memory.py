@@ -7,7 +7,7 @@ import gc
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 KEPT = 128 * 2**20  # free memory that stays with the process
 TAKEN = 16 * 2**20  # at once
-LARGE = 32 * 2**20  # what is larger, such as the arrays of the state, goes back at once when it is freed
+LARGE = 8 * 2**20  # what is larger, such as the arrays of the state, goes back at once when it is freed
 
 
 def settle() -> None:
