@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kafka import KafkaProducer, Serializer
+from confluent_kafka import Producer
 
 from chaos.ticks import BASE_MS
 
-FLUSH_EVERY = 20_000  # kafka-python 3 has no bound of its own on what is in flight
+WAIT_S = 60.0
 
 
 class Made(NamedTuple):
@@ -20,15 +20,6 @@ class Made(NamedTuple):
     value: bytes | None
     ticks: int
     letters: int
-
-
-NULL = object()  # kafka-python refuses a value of None beside a key of None, yet such records exist
-
-
-class _Nulls(Serializer):
-    def serialize(self, topic: str, headers: object, data: object) -> object:
-        del topic, headers
-        return None if data is NULL else data
 
 
 def hostile(count: int) -> Iterator[Made]:
@@ -46,28 +37,26 @@ def keys(count: int) -> Iterator[Made]:
 
 def main() -> None:
     kind, count, bootstrap, topic = sys.argv[1:]
-    sizes = {"linger_ms": 20, "batch_size": 2**18, "max_request_size": 2**26}
-    producer = KafkaProducer(bootstrap_servers=bootstrap, value_serializer=_Nulls(), **sizes)
-    partitions = sorted(producer.partitions_for(topic))
+    failed: list[object] = []
+    producer = Producer({
+        "bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 20, "message.max.bytes": 2**26,
+        "partitioner": "murmur2_random", "queue.buffering.max.kbytes": 2**17,
+        "delivery.report.only.error": True, "on_delivery": lambda error, _: failed.append(error),
+    })  # fmt: skip
+    partitions = sorted(producer.list_topics(topic, WAIT_S).topics[topic].partitions)
     ticks = letters = 0
-    futures = []
     for number, made in enumerate({"hostile": hostile, "keys": keys}[kind](int(count))):
-        part = partitions[number % len(partitions)] if kind == "hostile" else None
-        value = NULL if made.value is None else made.value
-        futures.append(producer.send(topic, value, made.key, partition=part))
+        part = partitions[number % len(partitions)] if kind == "hostile" else -1
+        while True:
+            try:
+                producer.produce(topic, made.value, made.key, part)
+                break
+            except BufferError:  # its queue is full
+                producer.poll(0.1)
         ticks, letters = ticks + made.ticks, letters + made.letters
-        if len(futures) >= FLUSH_EVERY:
-            _check(producer, futures)
-    _check(producer, futures)
-    producer.close()
+    if producer.flush(WAIT_S) or failed:
+        raise RuntimeError(f"not everything was produced: {failed[:1]}")
     print(count, ticks, letters)
-
-
-def _check(producer: KafkaProducer, futures: list) -> None:
-    producer.flush()
-    for future in futures:
-        future.get(timeout=30)
-    futures.clear()
 
 
 if __name__ == "__main__":
