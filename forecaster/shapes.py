@@ -67,12 +67,13 @@ class Shapes:
 
     def _best(self, left: Int) -> Shape:
         """The ready shape with the most rounds of `left`, longest first, for its cost."""
-        sums = {rounds: np.minimum(left, rounds).cumsum() for rounds in {shape.rounds for shape in self.ready}}
+        ready = self.ready  # which another thread replaces while it compiles
+        sums = {rounds: np.minimum(left, rounds).cumsum() for rounds in {shape.rounds for shape in ready}}
 
         def worth(shape: Shape) -> float:
             return float(sums[shape.rounds][min(shape.series, len(left)) - 1]) / shape.cost
 
-        return max(self.ready, key=worth)
+        return max(ready, key=worth)
 
 
 def rung(size: int, ladder: tuple[int, ...]) -> int:

@@ -45,3 +45,17 @@ def test_a_few_series_more_than_a_rung_do_not_take_the_next_one():
 def test_no_shape_is_larger_than_the_memory_of_a_tile_allows():
     assert max(shape.cells for shape in ladder().all()) <= MOST_CELLS
     assert [shape.series for shape in ladder().all() if shape.rounds == 1] == list(SERIES_LADDER)
+
+
+def test_shapes_that_become_ready_while_a_tile_is_chosen_are_for_the_next_one():
+    shapes = ladder()
+
+    class Replaced(list):
+        """Is looked through once; then the compiling thread has one shape more."""
+
+        def __iter__(self):
+            yield from super().__iter__()
+            shapes.ready = shapes.all()
+
+    shapes.ready = Replaced(shapes.all()[: len(SERIES_LADDER)])
+    assert [rounds for _, _, rounds in shapes.tiles(np.array([9]))] == [1, 8]
