@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from forecaster.records import Float, Int
 from forecaster.series import copied, with_room
@@ -51,7 +52,7 @@ class Rings:
         distance = values - self._anchor[slot][:, None]
         if self._half:
             distance = self._in_units(slot, distance)
-        self._stored[slot[rows], place[rows, columns]] = self._clipped(distance[rows, columns])
+        self._stored[slot[rows], place[rows, columns]] = clipped(distance[rows, columns], self._stored.dtype)
         self.rounds[slot] += length
 
     def ending_at(self, slot: Int, values: Float, row: Int, column: Int) -> Float:
@@ -82,7 +83,7 @@ class Rings:
         """A copy of the rings of `slots` by name: their numbers in float32 whatever they are kept in."""
         stored = copied(self._stored, slots)
         if self._half:
-            stored = (stored * self._unit[slots][:, None]).astype(np.float32)
+            stored = clipped(stored * self._unit[slots][:, None], np.float32).astype(np.float32)
         return {"values": stored, "anchor": copied(self._anchor, slots), "rounds": copied(self.rounds, slots)}
 
     def put(self, slots: Int, rows: Mapping[str, np.ndarray]) -> None:
@@ -112,17 +113,18 @@ class Rings:
         in_units: Float = distance / np.where(unit > 0, unit, 1.0)[:, None]
         return in_units
 
-    def _clipped(self, distance: Float) -> Float:
-        """`distance` as far as the kind of number reaches: of two values of a float32 one may be twice as far off."""
-        most = float(np.finfo(self._stored.dtype).max)
-        return np.clip(distance, -most, most)
-
     def _values(self, slot: Int, place: Int) -> Float:
         """The numbers at `place` `[n, any]` of the rings of `slot` `[n]`, as they were pushed."""
         distance: Float = self._stored[slot[:, None], place].astype(np.float64)
         if self._half:
             distance *= self._unit[slot][:, None]
         return distance + self._anchor[slot][:, None]
+
+
+def clipped(distance: Float, dtype: npt.DTypeLike) -> Float:
+    """`distance` as far as `dtype` reaches: of two values of a float32 one may be twice as far off."""
+    most = float(np.finfo(dtype).max)
+    return np.clip(distance, -most, most)
 
 
 def refitted(values: np.ndarray, rounds: Int, length: int) -> np.ndarray:

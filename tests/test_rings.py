@@ -61,6 +61,15 @@ def test_the_largest_values_stay_finite(dtype):
     assert np.isfinite(rings.window(0)[1:]).all()
 
 
+def test_a_sensor_that_marks_faults_by_the_largest_float_keeps_its_window_through_a_checkpoint():
+    old, new, slots = made("float16"), made("float16"), np.array([0])
+    pushed(old, 0, [21.5, 22.0, float(np.finfo(np.float32).max), 21.0])
+    new.put(slots, old.rows(slots))
+    np.testing.assert_allclose(new.window(0), old.window(0), rtol=1e-6)
+    pushed(new, 0, [20.0] * LENGTH)
+    assert np.isfinite(new.window(0)).all()
+
+
 def test_a_series_that_begins_near_nothing_and_grows_a_million_fold_is_kept_by_halves_too():
     rings = made("float16")
     values = [0.001, 0.002, 500.0, 0.5, 1e6, 250.0]
