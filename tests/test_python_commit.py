@@ -16,7 +16,7 @@ class Consumer:
 
     def __init__(self, *, unknown=False):
         self.sent, self.at_once = [], []
-        self.waited, self.unanswered = 0, None
+        self.waited, self.unanswered, self.refusal = 0, None, None
         self._unknown = unknown
         self._coordinator = self._net = self._manager = self
 
@@ -30,6 +30,8 @@ class Consumer:
     def commit(self, offsets, timeout_ms):
         assert timeout_ms == 2_000
         self.at_once.append(offsets)
+        if self.refusal is not None:
+            raise self.refusal
 
     def wait_for(self, future, timeout_ms):
         assert 0 <= timeout_ms <= 2_000
@@ -113,6 +115,33 @@ def test_nothing_is_owed_of_a_partition_that_has_left(consumer, commits):
     commits.forget([0])
     commits.confirm(consumer)
     assert sent(consumer) == [FIRST, OTHER]
+
+
+def test_of_a_partition_that_has_left_nothing_is_sent_again(consumer, commits):
+    commits.send(consumer, FIRST | OTHER)
+    consumer.sent[0][1].failure(CoordinatorLoadInProgressError())
+    commits.forget([0])
+    commits.check(consumer)
+    assert consumer.at_once == [OTHER]
+
+
+def test_what_failed_stays_owed_until_it_is_forgotten(consumer, commits):
+    commits.send(consumer, FIRST | OTHER)
+    consumer.sent[0][1].failure(CommitFailedError())
+    with pytest.raises(CommitFailedError):
+        commits.send(consumer, SECOND)
+    commits.check(consumer)
+    assert sent(consumer) == [FIRST | OTHER, SECOND | OTHER]
+
+
+def test_what_failed_again_stays_owed_too(consumer, commits):
+    commits.send(consumer, FIRST)
+    consumer.sent[0][1].failure(CoordinatorLoadInProgressError())
+    consumer.refusal = KafkaTimeoutError()
+    with pytest.raises(KafkaTimeoutError):
+        commits.check(consumer)
+    commits.check(consumer)
+    assert sent(consumer) == [FIRST, FIRST]
 
 
 def test_what_is_forgotten_is_asked_no_more(consumer, commits):

@@ -237,6 +237,7 @@ class GroupClient:
             self._commit_alone(unstored)
             self._routed(lambda: self._commits.confirm(lookup), "commit")
         except RetryableError as error:
+            self._commits.forget(unplaced)  # they are looked up anew; what is owed of others stays so
             self._placement.failed(error)
             return
         for number, start in starts.items():

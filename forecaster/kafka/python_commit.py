@@ -51,13 +51,15 @@ class Commits:
         """Owe nothing of partitions `numbers`; without them, ask no more what became of anything."""
         if numbers is None:
             self._sent, self._owed = None, {}
-        else:
-            self._owed = {part: offset for part, offset in self._owed.items() if part.partition not in numbers}
+            return
+        self._owed = _without(numbers, self._owed)
+        if self._sent is not None:  # nor is it sent again: by then another member may have committed more
+            self._sent = self._sent._replace(offsets=_without(numbers, self._sent.offsets))
 
     def _send(self, consumer: Any) -> None:
         offsets, self._owed = self._owed, {}
         if consumer._coordinator.coordinator_unknown():  # noqa: SLF001  # the future would be that of looking for it
-            consumer.commit(offsets, timeout_ms=self._timeout_ms)
+            self._commit(consumer, offsets)
             return
         deadline = time.monotonic() + self._timeout_ms / 1_000
         self._sent = _Sent(consumer, offsets, consumer.commit_async(offsets), deadline)
@@ -72,8 +74,17 @@ class Commits:
                 consumer._net.run(consumer._manager.wait_for, future, left_ms)  # noqa: SLF001
         except KafkaError as error:
             if not error.retriable or isinstance(error, KafkaTimeoutError):
+                self._owed = {**offsets, **self._owed}
                 raise
+            self._commit(consumer, offsets)
+
+    def _commit(self, consumer: Any, offsets: Offsets) -> None:
+        """Return once `offsets` are committed; what could not be stays owed: whoever is told may go on."""
+        try:
             consumer.commit(offsets, timeout_ms=self._timeout_ms)
+        except KafkaError:
+            self._owed = {**offsets, **self._owed}
+            raise
 
 
 class _Sent(NamedTuple):
@@ -83,6 +94,10 @@ class _Sent(NamedTuple):
     offsets: Offsets
     future: Any
     deadline: float
+
+
+def _without(numbers: Collection[int], offsets: Offsets) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {part: offset for part, offset in offsets.items() if part.partition not in numbers}
 
 
 def act_as_member(consumer: Any, place: Callable[[], tuple[int, str] | None]) -> None:
