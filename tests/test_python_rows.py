@@ -132,6 +132,13 @@ def test_records_of_the_old_format_are_read_too() -> None:
     assert [row[3] for row in same(bytes(builder.build()))] == [b"v0", b"v1", b"v2"]
 
 
+def test_a_record_from_before_there_were_timestamps_has_none_of_a_number() -> None:
+    builder = LegacyRecordBatchBuilder(magic=0, compression_type=0, batch_size=10_000)
+    builder.append(0, None, b"k", b"v")
+    found = _PartitionRows(0, PART, MemoryRecords(bytes(builder.build())))
+    assert found.take(10) == [(0, -1, b"k", b"v", [])]
+
+
 @pytest.mark.parametrize("at", [40, 75, -1])
 def test_a_batch_that_was_damaged_is_refused_behind_what_is_whole(at: int) -> None:
     whole, damaged = batch(0, numbered(3)), bytearray(batch(3, numbered(3)))

@@ -15,6 +15,8 @@ from kafka.record.util import decode_varint
 
 from forecaster.records import Headers
 
+NO_TIME = -1  # as the broker has it: records from before Kafka 0.10 have none
+
 Row = tuple[int, int, bytes | None, bytes | None, Headers]  # offset, timestamp in ms, key, value, headers
 
 
@@ -68,7 +70,8 @@ def _any_rows(batch: Any) -> Iterable[Row]:
         if not record.validate_crc():
             raise CorruptRecordError(f"the record at offset {record.offset} fails its checksum")
         headers = [(name, value or b"") for name, value in record.headers]
-        yield record.offset, record.timestamp, record.key, record.value, headers
+        time_ms = NO_TIME if record.timestamp is None else record.timestamp
+        yield record.offset, time_ms, record.key, record.value, headers
 
 
 def _plain_rows(batch: Any) -> list[Row] | None:

@@ -202,7 +202,7 @@ def _read_timestamps(
         if time.monotonic() > deadline:
             raise KafkaTimeoutError(f"no answer within {timeout_ms} ms")
         for part, records in probe.poll(timeout_ms=100).items():
-            times = [record.timestamp for record in records if record.offset < high[part]]
+            times = [record.timestamp or 0 for record in records if record.offset < high[part]]
             if times:
                 last[part] = max(0, times[-1])
     return last
