@@ -1,8 +1,8 @@
 """One member of the group with its producer, whichever library moves the records: what `Client` promises."""
 
+import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 
 from kafka.errors import KafkaError
 
@@ -17,6 +17,7 @@ from forecaster.kafka.places import Places
 from forecaster.kafka.python_commit import Commits
 from forecaster.kafka.python_connect import (
     check_topics,
+    one_line,
     prepare_library,
     refresh_metadata,
     routed,
@@ -26,6 +27,8 @@ from forecaster.kafka.python_connect import (
 from forecaster.kafka.restore import Start
 from forecaster.kafka.watch import Watchdog
 from forecaster.records import Message, RecordBatch
+
+logger = logging.getLogger(__name__)
 
 PLACE_MS = 200  # of a poll, for reading the state topic
 
@@ -142,8 +145,10 @@ class GroupClient:
 
     def close(self) -> None:
         """Implement `Client.close`."""
-        with suppress(KafkaError):  # what is not committed is forecast again
+        try:
             self._commits.confirm(self._group.lookup)
+        except KafkaError as error:
+            logger.warning("the last offsets are not committed, their ticks are forecast again: %s", one_line(error))
         self._publisher.discard()
         self._placement.close()
         self._group.leave(self._kafka.shutdown_timeout)
