@@ -11,6 +11,8 @@ from confluent_kafka import KafkaError as LibraryError
 from confluent_kafka import KafkaException
 from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError, SaslAuthenticationFailedError, for_code
 
+from forecaster.errors import ConfigError
+
 T = TypeVar("T")
 
 library_log = logging.getLogger("forecaster.kafka.librdkafka")
@@ -59,6 +61,17 @@ def library_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The `options` of a client of kafka-python as librdkafka's; those that it has not are left out."""
     known = {NAMES[name]: value for name, value in options.items() if name in NAMES and value is not None}
     return {**known, "bootstrap.servers": ",".join(options["bootstrap_servers"]), "log_level": 4}
+
+
+def made(kind: Callable[..., T], options: Mapping[str, Any]) -> T:
+    """A client of librdkafka; raises `ConfigError` for a value that it does not take, else `KafkaError`."""
+    try:
+        return kind(dict(options), logger=library_log)
+    except KafkaException as error:
+        failure = error.args[0]
+        if failure.code() != LibraryError._INVALID_ARG:  # noqa: SLF001
+            raise translated(failure) from None
+        raise ConfigError(f"kafka.client: librdkafka takes no such setting: {failure.str().strip()}") from None
 
 
 def translated(error: LibraryError) -> KafkaError:

@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 
 from forecaster.kafka.halves import Member, Progress
-from forecaster.kafka.rdkafka_connect import library_log
+from forecaster.kafka.rdkafka_connect import made
 
 MAGIC = b"CGMDv2:"  # of what confluent-kafka makes of a place in the group: this, the generation, and texts
 
@@ -26,7 +26,7 @@ class Membership:
         self.positions: dict[int, int] = {}  # of those that librdkafka has been handed
         self.notes: deque[tuple[bool, list[int]]] = deque()  # assigned?, partitions
         self._settled = -1  # the generation of the last assignment
-        self.consumer = Consumer(dict(options), logger=library_log)
+        self.consumer = made(Consumer, options)
         self.consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
 
     def _on_assign(self, consumer: Any, parts: Sequence[TopicPartition]) -> None:

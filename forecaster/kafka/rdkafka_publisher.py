@@ -15,7 +15,7 @@ from forecaster.kafka.python_connect import one_line, routed
 from forecaster.kafka.python_publisher import GRACE_SECONDS, TOO_LARGE
 from forecaster.kafka.python_publisher import Publisher as PythonPublisher
 from forecaster.kafka.python_transactions import FENCED, taken_over
-from forecaster.kafka.rdkafka_connect import by, library_log, library_options, translated
+from forecaster.kafka.rdkafka_connect import by, library_options, made, translated
 from forecaster.kafka.sizes import Limits, chunks
 from forecaster.records import Message
 
@@ -63,7 +63,7 @@ class Publisher:
         smallest = min([self._options["batch.size"], *self._limits.values()])  # a batch too large is not split
         sizes = {"batch.size": smallest, "on_delivery": self._on_delivery}
         self._failed = []
-        producer = Producer({**self._options, **sizes}, logger=library_log)
+        producer = made(Producer, {**self._options, **sizes})
         if self._id is not None:
             self._end_earlier(producer)
         self._producer = producer

@@ -18,7 +18,7 @@ from forecaster.kafka.clients import make_client
 from forecaster.kafka.python_connect import connection_options
 from forecaster.kafka.python_group import group_options
 from forecaster.kafka.python_publisher import Publisher
-from forecaster.kafka.rdkafka_connect import NAMES, by, library_log, library_options
+from forecaster.kafka.rdkafka_connect import NAMES, by, library_log, library_options, made
 from forecaster.records import Message
 
 
@@ -58,6 +58,11 @@ def test_every_option_is_translated_or_has_no_counterpart() -> None:
     without = {"bootstrap_servers", "bootstrap_timeout_ms", "max_block_ms", "metrics_enabled", "value_serializer"}
     without |= {"auto_offset_reset", "max_poll_records", "partition_assignment_strategy"}
     assert (options | reading | writing).keys() - NAMES.keys() <= without
+
+
+def test_a_value_that_only_librdkafka_does_not_take_is_named_in_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"^kafka\.client: .*transaction\.timeout\.ms.* 500 is outside"):
+        made(confluent_kafka.Producer, {"transaction.timeout.ms": 500})
 
 
 def test_a_wait_of_the_library_that_does_not_end_is_given_up() -> None:
