@@ -217,12 +217,18 @@ def run(
 
 @contextmanager
 def _on_a_thread(compile_next: Callable[[], bool]) -> Iterator[None]:
-    """Call `compile_next` until it has done everything, or what is inside ends, which waits for the call under way."""
+    """Call `compile_next` until it has done everything, or what is inside ends, which waits for the call under way.
+
+    Should it fail, serving goes on without what is not compiled: more slowly, but as before.
+    """
     ended = threading.Event()
 
     def compile_all() -> None:
-        while not ended.is_set() and compile_next():
-            pass
+        try:
+            while not ended.is_set() and compile_next():
+                pass
+        except Exception as error:  # noqa: BLE001  # whatever the compiler raises
+            event("shape_not_compiled", logging.ERROR, error=" ".join(str(error).split()))
 
     thread = threading.Thread(target=compile_all, name="compile")
     thread.start()

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from forecaster.checkpoint.reader import Reader
 from forecaster.config import Settings
-from forecaster.daemon import Daemon
+from forecaster.daemon import Daemon, _on_a_thread
 from forecaster.errors import BrokerUnavailableError, ConfigError, PoisonError
 from forecaster.metrics import Metrics
 from forecaster.records import Message, RecordBatch
@@ -357,3 +357,23 @@ def test_evictions_and_series_in_two_partitions_are_counted_and_warned_of_once_a
     shared = [record.fields for record in warnings if record.getMessage() == "series_in_two_partitions"]
     assert shared[0] == {"count": 1, "series": "s0", "partition": 1, "owner": 0}
     assert registry.get_sample_value("forecaster_series_in_two_partitions_total") >= sum(f["count"] for f in shared)
+
+
+def test_a_shape_that_cannot_be_compiled_is_told_and_serving_goes_on(caplog):
+    def compile_next() -> bool:
+        raise RuntimeError("no\nroom")
+
+    caplog.set_level("INFO")
+    with _on_a_thread(compile_next):
+        pass
+    assert [record.fields["error"] for record in caplog.records if record.getMessage() == "shape_not_compiled"] == [
+        "no room"
+    ]
+
+
+def test_compiling_ends_with_what_it_runs_beside():
+    calls = []
+    with _on_a_thread(lambda: not calls.append(1)):
+        while not calls:
+            pass
+    assert all(thread.name != "compile" for thread in threading.enumerate())

@@ -108,7 +108,7 @@ def _batch(part: TopicPartition, rows: list[Any]) -> RecordBatch:
         topic=part.topic,
         partition=np.full(len(rows), part.partition),
         offset=np.array([row.offset for row in rows], np.int64),
-        timestamp_ms=np.array([row.timestamp for row in rows], np.int64),
+        timestamp_ms=np.array([-1 if row.timestamp is None else row.timestamp for row in rows], np.int64),
         key=[row.key for row in rows],
         value=[row.value for row in rows],
         headers=[()] * len(rows),
