@@ -13,6 +13,7 @@ from benchmarks.harness import Lab, Series, main
 from benchmarks.report import Report
 
 SERIES, HORIZON, CONTEXT = 10_000, 16, 64
+LEARNT = 20_000  # ticks before the first round, from which a daemon learns its series
 TICKS = {"kafka-python": 100_000, "librdkafka": 200_000}
 
 
@@ -45,7 +46,8 @@ def one_variant(lab: Lab, variant: Variant, base: Turn, rounds: int, report: Rep
     name, client = f"sweep.{variant.name}", base.contender.setup.client
     base = base._replace(name=f"{name}.base_per_s")
     with Contender(lab, Setup(client, horizon=variant.horizon, context=variant.context)) as daemon:
-        own = Turn(f"{name}.per_s", daemon.start(), Series(variant.series), base.ticks)
+        own = Turn(f"{name}.per_s", daemon.start().ready(), Series(variant.series), base.ticks)
+        daemon.rate(own.series.ticks(LEARNT))  # as the base has by now
         take_turns([own, base], rounds, report)
     report.ratio(f"{name}.over_base", own.name, base.name)
 
