@@ -44,7 +44,7 @@ def as_array(tensor):
 def test_carried_steps_and_the_head_are_one_pass_of_keras_own_layers(units):
     made, inputs = make(units), draw_inputs(4, 23)
     valid = np.ones((4, 23), bool)
-    hidden, last = made.advance(inputs, valid, nothing_yet(made, 4))
+    hidden, last = made.advance(nothing_yet(made, 4), inputs, valid)
     recent = draw_recent(inputs)
     found, expected = made.head(hidden, inputs, recent), made(inputs, recent)
     np.testing.assert_allclose(as_array(found), as_array(expected), rtol=0, atol=5e-6)
@@ -58,7 +58,7 @@ def test_a_sequence_cut_anywhere_carries_its_state_across_the_cuts(cuts, seed):
     recent = draw_recent(inputs)
     state, found, bounds = nothing_yet(made, 3), [], [0, *sorted(set(cuts)), 23]
     for low, high in pairwise(bounds):
-        hidden, state = made.advance(inputs[:, low:high], np.ones((3, high - low), bool), state)
+        hidden, state = made.advance(state, inputs[:, low:high], np.ones((3, high - low), bool))
         found.append(as_array(made.head(hidden, inputs[:, low:high], recent[:, low:high])))
     np.testing.assert_allclose(np.concatenate(found, axis=1), as_array(made(inputs, recent)), rtol=0, atol=5e-6)
 
@@ -72,14 +72,14 @@ def test_rounds_that_are_masked_leave_every_layers_state_alone(seed):
     draw = np.random.default_rng(seed)
     inputs, valid = draw_inputs(4, 12, seed), draw.random((4, 12)) < 0.6
     start = [draw.normal(0, 1, (4, units)).astype(np.float32) for units in DEEP.settings.units]
-    hidden, last = DEEP.advance(inputs, valid, start)
+    hidden, last = DEEP.advance(start, inputs, valid)
     for series in range(4):
         kept = np.flatnonzero(valid[series])
         own = [layer[series : series + 1] for layer in start]
         if not len(kept):
             assert all((as_array(a)[series] == b[0]).all() for a, b in zip(last, own, strict=True))
             continue
-        packed, carried = DEEP.advance(inputs[series : series + 1, kept], np.ones((1, len(kept)), bool), own)
+        packed, carried = DEEP.advance(own, inputs[series : series + 1, kept], np.ones((1, len(kept)), bool))
         np.testing.assert_allclose(as_array(hidden)[series, kept], as_array(packed)[0], rtol=0, atol=2e-6)
         for one, other in zip(last, carried, strict=True):
             np.testing.assert_allclose(as_array(one)[series], as_array(other)[0], rtol=0, atol=2e-6)
