@@ -79,6 +79,11 @@ class Resident:
         return output
 
 
+def to_numpy(tensor: Any) -> np.ndarray:
+    """`tensor` fetched from the device, when what it waits for is done."""
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
+
+
 def on_accelerator() -> bool:
     """Whether the backend computes on something else than the CPU."""
     if keras.backend.backend() == "jax":
@@ -103,5 +108,5 @@ def faster(function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Comp
 
 def _seconds(compiled: Callable[..., Any], arguments: Sequence[Any]) -> float:
     begun = time.perf_counter()
-    keras.tree.map_structure(keras.ops.convert_to_numpy, compiled(*arguments))
+    keras.tree.map_structure(to_numpy, compiled(*arguments))
     return time.perf_counter() - begun

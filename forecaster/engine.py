@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecaster.compiling import Compiler, compile_function, faster, on_accelerator
-from forecaster.hidden import DeviceHidden, Hidden, HostHidden, to_numpy
+from forecaster.compiling import Compiler, compile_function, faster, on_accelerator, to_numpy
+from forecaster.hidden import DeviceHidden, Hidden, HostHidden
 from forecaster.logs import event
 from forecaster.network import Network
 from forecaster.records import Bool, Float, Int
-from forecaster.shapes import Shapes, pad_rows, rung
+from forecaster.shapes import Shape, Shapes, pad_rows, rung
 from forecaster.tile import Scaled, Stage, Tile
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Engine:
         compiler, seconds = faster(self.network.step, [state, *self._zeros(TRIED)])
         self._compile(compiler)
         self.shapes.ready = []
-        singles = len([shape for shape in self.shapes.all() if shape.rounds == 1])
+        singles = len(self._singles())
         while (self._resident is not None or len(self.shapes.ready) < singles) and self.compile_next():
             pass
         milliseconds = ", ".join(f"{name} {1_000 * value:.2f}" for name, value in seconds.items())
@@ -99,8 +99,7 @@ class Engine:
 
     def _compile_all(self) -> Iterator[bool]:
         nothing = np.zeros(0, np.int64)
-        several = [shape for shape in self.shapes.all() if shape.rounds > 1]
-        for shape in self.shapes.all()[: -len(several)]:
+        for shape in self._singles():
             self.hidden.carry(self._step, nothing, shape.series, *self._zeros(shape.series))
             self.shapes.ready = [*self.shapes.ready, shape]
             yield True
@@ -108,11 +107,14 @@ class Engine:
             hidden = np.zeros((rows, self.network.settings.units[-1]), np.float32)
             self._head(hidden, *self._zeros(rows))
             yield True
-        for shape in several:
+        for shape in [shape for shape in self.shapes.all() if shape.rounds > 1]:
             inputs = np.zeros((*shape, self.network.settings.inputs), np.float32)
             self.hidden.carry(self._advance, nothing, shape.series, inputs, np.zeros(shape, bool))
             self.shapes.ready = [*self.shapes.ready, shape]
             yield True
+
+    def _singles(self) -> list[Shape]:
+        return [shape for shape in self.shapes.all() if shape.rounds == 1]
 
     def _zeros(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and recent profiles of so many rows."""

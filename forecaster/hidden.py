@@ -7,11 +7,10 @@ output and the rows to come. Either store runs it over the rows of some slots.
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import keras
 import numpy as np
 from keras import ops
 
-from forecaster.compiling import Compiler, Resident, compile_function
+from forecaster.compiling import Compiler, Resident, compile_function, to_numpy
 from forecaster.records import Int
 from forecaster.series import copied, with_room
 from forecaster.shapes import pad_rows
@@ -54,7 +53,7 @@ class HostHidden:
         """Implement `Hidden.carry`."""
         output, carried = function([pad_rows(layer[slot], rows) for layer in self.layers], *inputs)
         for layer, last in zip(self.layers, carried, strict=True):
-            layer[slot] = ops.convert_to_numpy(last)[: len(slot)]
+            layer[slot] = to_numpy(last)[: len(slot)]
         return output
 
     def grow(self, capacity: int) -> None:
@@ -109,7 +108,7 @@ class DeviceHidden:
             piece = slot[low : low + PIECE]
             layers = [ops.convert_to_tensor(layer) for layer in self._layers.arrays]
             for layer, rows in zip(found, self._read(layers, self._padded(piece, PIECE)), strict=True):
-                layer[low : low + PIECE] = ops.convert_to_numpy(rows)[: len(piece)]
+                layer[low : low + PIECE] = to_numpy(rows)[: len(piece)]
         return found
 
     def write(self, slot: Int, layers: Sequence[np.ndarray | float]) -> None:
@@ -129,8 +128,3 @@ class DeviceHidden:
 
 def _scattered(layers: Sequence[Any], slot: Any, rows: Sequence[Any]) -> list[Any]:
     return [ops.scatter_update(layer, ops.expand_dims(slot, -1), row) for layer, row in zip(layers, rows, strict=True)]
-
-
-def to_numpy(tensor: Any) -> np.ndarray:
-    """`tensor` fetched from the device, when what it waits for is done."""
-    return np.asarray(keras.ops.convert_to_numpy(tensor))

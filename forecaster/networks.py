@@ -22,9 +22,11 @@ def make_network(settings: NetworkSettings, seed: int = 0) -> AnyNetwork:
 def make_engine(network: AnyNetwork, settings: Settings | None = None) -> ServingEngine:
     """`network` as it serves, without any state; on an accelerator there is room for the series of `settings`.
 
-    Raises `ConfigError` where they ask for a precision that the network cannot be served at.
+    Without them it is served at the precision that it has, its state in this process. Raises `ConfigError` where
+    they ask for a precision that the network cannot be served at.
     """
-    settings = settings or Settings()
+    if settings is None:
+        return WindowEngine(network) if isinstance(network, SegmentNetwork) else Engine(network)
     precision = settings.model.precision
     if isinstance(network, SegmentNetwork):
         if settings.state.window_type != "float32":

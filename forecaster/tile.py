@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import keras
 import numpy as np
 
+from forecaster.compiling import to_numpy
 from forecaster.features import FeatureStep
 from forecaster.records import Bool, Float, Int
 from forecaster.shapes import Shapes
@@ -49,7 +49,7 @@ class Scaled:
 
     def fetch(self) -> np.ndarray:
         """`[n, horizon, quantiles]`."""
-        arrays = [np.asarray(keras.ops.convert_to_numpy(tensor)) for tensor in self._tensors]
+        arrays = [to_numpy(tensor) for tensor in self._tensors]
         found = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         whole = len(self._rows) == len(found)
         return found if whole else found[self._rows]

@@ -6,10 +6,9 @@ The windows are the state. Rows are padded to a ladder, so that nothing is compi
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
 
-from forecaster.compiling import compile_function
+from forecaster.compiling import compile_function, to_numpy
 from forecaster.engine import MOST_CELLS, ROUNDS_LADDER, SERIES_LADDER
 from forecaster.records import Float, Int
 from forecaster.segment_network import SegmentNetwork
@@ -71,14 +70,16 @@ class WindowEngine:
                 windows = features.transformed(tile.windows.rings.ending_at(tile.slot, tile.values, row, column))
                 scaled = scaled_windows(windows, last[row, column], scale[row, column])
             with stage("infer"):
-                tensors.append(self._call(pad_rows(scaled, rung(len(scaled), self.ladder))))
+                tensors.append(self._padded(scaled))
         return Scaled(tensors, np.arange(len(tile.row)))
 
     def quantiles(self, windows: np.ndarray) -> np.ndarray:
         """Scaled quantiles `[n, horizon, quantiles]` from scaled `windows` `[n, window]`, `n` within the ladder."""
-        output = self._call(pad_rows(windows, rung(len(windows), self.ladder)))
-        found: np.ndarray = keras.ops.convert_to_numpy(output)[: len(windows)]
-        return found
+        return to_numpy(self._padded(windows))[: len(windows)]
+
+    def _padded(self, windows: np.ndarray) -> Any:
+        """The network's output for `windows` and for the rows that fill them up to a rung."""
+        return self._call(pad_rows(windows, rung(len(windows), self.ladder)))
 
     def baseline(self, tile: Tile) -> Float:
         """The last known value, which the window was counted from too: `[n, 1]`."""
