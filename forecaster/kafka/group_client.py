@@ -235,7 +235,7 @@ class GroupClient:
         self._group.hold(unplaced)
         try:
             self._placement.reach(lookup, unplaced, alone=not self._places.of)
-            self._publisher.open()  # ends what an earlier run left open, which hides offsets
+            self._routed(self._publisher.open, "open a producer")  # ends what was left open, which hides offsets
             starts = self._placement.find(lookup, unplaced, self._source, timeout_ms)
             # A start that is stored nowhere is committed at once: "latest" must not move on in a crash.
             unstored = {number: start.resume for number, start in starts.items() if start.resume != start.stored}

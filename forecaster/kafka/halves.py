@@ -91,7 +91,10 @@ class Publisher(Protocol):
         """Show by `deadline` (of `time.monotonic`) that the broker can do what is asked of it; `ConfigError` if not."""
 
     def open(self) -> None:
-        """Have a producer; what an earlier one of the same transactional id left open is aborted first."""
+        """Have a producer; what an earlier one of the same transactional id left open is aborted first.
+
+        Raises `KafkaError` of kafka-python where the broker does not answer, or refuses.
+        """
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Send `messages` and wait for every acknowledgement; a dead letter that is too large is cut."""

@@ -66,12 +66,6 @@ class Publisher:
 
     def open(self) -> None:
         """Implement `Publisher.open`."""
-        try:
-            self._open()
-        except KafkaError as error:
-            raise routed(error, "open a producer") from None
-
-    def _open(self) -> None:
         if self._producer is not None:
             return
         producer = KafkaProducer(**self.options)
@@ -103,14 +97,14 @@ class Publisher:
         return None
 
     def _check_transactions(self) -> None:
-        self._open()
+        self.open()
         if not refuses_strangers(self._producer, self._kafka.group_id, self._probed, self._transaction_ms):
             raise ConfigError(f"{WEAKER}: it takes offsets from a worker that is not in the group")
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Implement `Publisher.publish`."""
         try:
-            self._open()
+            self.open()
             self._limits.learn({message.topic for message in messages} - self._limits.keys())
             self._begin()
             for chunk in chunks(messages):
@@ -121,7 +115,7 @@ class Publisher:
     def commit(self, offsets: Mapping[int, int], source: str, member: Any) -> None:
         """Implement `Publisher.commit`."""
         try:
-            self._open()
+            self.open()
             if (transaction := self._begin()) is not None:
                 transaction.commit(wire(self._input, offsets, source), member)
         except (KafkaError, ValueError) as error:

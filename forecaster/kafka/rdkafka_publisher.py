@@ -51,12 +51,6 @@ class Publisher:
 
     def open(self) -> None:
         """Implement `Publisher.open`."""
-        try:
-            self._open()
-        except KafkaError as error:
-            raise routed(error, "open a producer") from None
-
-    def _open(self) -> None:
         if self._producer is not None:
             return
         self._limits.learn(self._written - self._limits.keys())
@@ -83,7 +77,7 @@ class Publisher:
     def publish(self, messages: Sequence[Message]) -> None:
         """Implement `Publisher.publish`."""
         try:
-            self._open()
+            self.open()
             self._limits.learn({message.topic for message in messages} - self._limits.keys())
             self._begin()
             for chunk in chunks(messages):
@@ -95,7 +89,7 @@ class Publisher:
         """Implement `Publisher.commit`."""
         parts = [TopicPartition(self._input, n, offset, source) for n, offset in offsets.items()]
         try:
-            self._open()
+            self.open()
             if self._id is not None:
                 self._commit(parts, member)
         except KafkaError as error:
