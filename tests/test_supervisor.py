@@ -172,7 +172,8 @@ try:
 except WorkerError as error:
     sys.exit(error.exit_code)
 """
-SAY_PID = 'print("serving", os.getpid(), file=sys.stderr, flush=True)\n'
+# One write: `print` makes one of each argument, and two workers that share a log would mix their lines.
+SAY_PID = 'sys.stderr.write(f"serving {os.getpid()}\\n")\n'
 DEAF = f"""
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -188,7 +189,6 @@ class Driven:
         self.log = log
         with log.open("wb") as file:
             self.process = subprocess.Popen([*python(DRIVE), program, str(grace_s)], stderr=file, cwd=ROOT)
-        wait_until(lambda: len(self.pids()) == 2, what="two workers that serve")
 
     def pids(self) -> list[int]:
         return [int(line.split()[1]) for line in self.log.read_text().splitlines() if line.startswith("serving ")]
@@ -209,6 +209,7 @@ def is_alive(pid: int) -> bool:
 def driven(program: str, folder: Path, grace_s: float = 30.0) -> Iterator[Driven]:
     made = Driven(program, folder / "log", grace_s)
     try:
+        wait_until(lambda: len(made.pids()) == 2, what="two workers that serve")
         yield made
     finally:
         made.process.kill()
