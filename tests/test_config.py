@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from forecaster.config import Section, Settings, StreamSettings, format_duration, load_settings, parse_duration
+from forecaster.config import Settings, StreamSettings, format_duration, load_settings, parse_duration
+from forecaster.config.section import Section
 from forecaster.errors import ConfigError
 
 SECTIONS = [name for name, field in Settings.model_fields.items() if isinstance(field.default, Section)]

@@ -10,7 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from forecaster.config import UNIT_MS, Settings
+from forecaster.config import Settings
+from forecaster.config.durations import UNIT_MS
 from forecaster.features import FeatureSettings
 from forecaster.records import Float, Int
 from training.data import Scratch, Sequences, Split, spread

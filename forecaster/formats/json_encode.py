@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from forecaster.config import PER_MS, InputSettings
+from forecaster.config.stream import PER_MS, InputSettings
 
 
 class JsonTickEncoder:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from forecaster.config import PER_MS, InputSettings
+from forecaster.config.stream import PER_MS, InputSettings
 from forecaster.records import Bool, Fault, Float, Int, RecordBatch, TickBatch
 
 MOST_SERIES_BYTES = 1024

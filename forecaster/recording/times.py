@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from forecaster.config import PER_MS, InputSettings
+from forecaster.config.stream import PER_MS, InputSettings
 from forecaster.errors import ConfigError
 from forecaster.recording.cells import NUMBERS, Column, Table
 from forecaster.records import Bool, Float, Int

@@ -1,0 +1,27 @@
+"""Settings: one frozen tree from a TOML file and FORECASTER_… environment variables."""
+
+from forecaster.config.durations import format_duration, parse_duration
+from forecaster.config.kafka import KafkaSettings, TopicSettings
+from forecaster.config.load import load_settings
+from forecaster.config.model import ModelSettings, NetworkKind, Precision, Quantiles, TrainingSettings, check_segments
+from forecaster.config.settings import MetricsSettings, Settings
+from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
+
+__all__ = [
+    "InputSettings",
+    "KafkaSettings",
+    "MetricsSettings",
+    "ModelSettings",
+    "NetworkKind",
+    "Precision",
+    "Quantiles",
+    "Settings",
+    "StateSettings",
+    "StreamSettings",
+    "TopicSettings",
+    "TrainingSettings",
+    "check_segments",
+    "format_duration",
+    "load_settings",
+    "parse_duration",
+]

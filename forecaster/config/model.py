@@ -1,0 +1,82 @@
+"""The model: what is trained, how, and what a bundle is held against."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from forecaster.config.durations import PositiveDuration
+from forecaster.config.section import Section
+
+
+def _ordered_quantiles(levels: tuple[float, ...]) -> tuple[float, ...]:
+    if 0.5 not in levels:
+        raise ValueError("must contain 0.5, which is the published point")
+    if list(levels) != sorted(set(levels)):
+        raise ValueError("must ascend without repeats")
+    return levels
+
+
+def check_segments(segment_length: int, context_length: int, horizon: int) -> None:
+    """Raise `ValueError` where `segment_length` does not cut both a window and a horizon into whole segments."""
+    if context_length % segment_length or horizon % segment_length:
+        raise ValueError(
+            f"segment_length: {segment_length} must divide the context_length, {context_length}, "
+            f"and the horizon, {horizon}"
+        )
+
+
+NetworkKind = Literal["carried", "segment"]
+Precision = Literal["float32", "bfloat16", "float16"]
+Level = Annotated[float, Field(gt=0, lt=1)]
+Quantiles = Annotated[tuple[Level, ...], AfterValidator(_ordered_quantiles)]
+Units = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=8)]
+
+
+class ModelSettings(Section):
+    """The bundle to serve; the rest is what `train` builds (and `run` holds a bundle against)."""
+
+    bundle: Path | None = None
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")] = "gru"
+    horizon: Annotated[int, Field(ge=1, le=10_000)] = 24
+    quantiles: Quantiles = (0.1, 0.5, 0.9)
+    context_length: Annotated[int, Field(ge=2, le=1_000_000)] = 336
+    seasons: tuple[PositiveDuration, ...] | None = None
+    transform: Literal["none", "log"] = "none"
+    network: NetworkKind = "carried"
+    segment_length: Annotated[int | None, Field(ge=1)] = None
+    units: Units = (64,)
+    precision: Precision = "float32"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _segments(self) -> "ModelSettings":
+        if self.network == "carried":
+            if self.segment_length is not None:
+                raise ValueError('segment_length: only network = "segment" has segments')
+            return self
+        if len(self.units) > 1:
+            raise ValueError(f'units: network = "segment" has one GRU layer, not {len(self.units)}')
+        check_segments(self.segment_length or 1, self.context_length, self.horizon)
+        return self
+
+
+class TrainingSettings(Section):
+    """How `train` splits by time and fits."""
+
+    train_fraction: Level = 0.7
+    validation_fraction: Level = 0.15
+    epochs: Annotated[int, Field(ge=1)] = 20
+    steps_per_epoch: Annotated[int, Field(ge=1)] = 50
+    patience: Annotated[int, Field(ge=1)] = 4
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
+    sizes: tuple[Units, ...] = ()
+    caution: Annotated[float, Field(ge=0, le=10)] = 2.0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @model_validator(mode="after")
+    def _fractions(self) -> "TrainingSettings":
+        if self.train_fraction + self.validation_fraction > 1:
+            raise ValueError("train_fraction and validation_fraction must not exceed 1 together")
+        return self

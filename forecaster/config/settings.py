@@ -1,0 +1,75 @@
+"""Every setting, as one frozen tree."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from forecaster.config.durations import format_duration
+from forecaster.config.kafka import KafkaSettings, TopicSettings
+from forecaster.config.model import ModelSettings, TrainingSettings
+from forecaster.config.section import Section
+from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
+
+
+class MetricsSettings(Section):
+    """Where /metrics, /livez and /readyz are served; port 0 picks a free one."""
+
+    host: str = "0.0.0.0"  # noqa: S104  # Prometheus and the probes come from outside
+    port: Annotated[int, Field(ge=0, le=65535)] = 9108
+
+
+class Settings(BaseSettings):
+    """Every setting; `load_settings` is the way to make one."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="FORECASTER_", env_nested_delimiter="__", env_file=None
+    )
+
+    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    emit: Literal["every", "latest"] = "every"
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicSettings = TopicSettings()
+    input: InputSettings = InputSettings()
+    stream: StreamSettings = StreamSettings()
+    state: StateSettings = StateSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    metrics: MetricsSettings = MetricsSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        if self.stream.step is None and self.model.seasons:
+            raise ValueError('model.seasons needs a stream.step with a duration, not "tick"')
+        if self.model.network == "segment" and any(len(units) > 1 for units in self.training.sizes):
+            raise ValueError('training.sizes: model.network = "segment" has one GRU layer')
+        held_ms = self.stream.allowed_lateness + (self.stream.step or 0)
+        if self.state.idle_ttl is not None and self.state.idle_ttl <= held_ms:
+            raise ValueError(
+                f"state.idle_ttl: must be longer than stream.allowed_lateness and one step, {format_duration(held_ms)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _transactions_end_in_time(self) -> "Settings":
+        kafka = self.kafka
+        if self.delivery == "exactly_once" and kafka.transaction_timeout >= kafka.session_timeout:
+            raise ValueError(
+                f"kafka.transaction_timeout ({format_duration(kafka.transaction_timeout)}) must be shorter than "
+                f"kafka.session_timeout ({format_duration(kafka.session_timeout)}): what a lost worker left open must "
+                "be ended before another one takes over"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file: both are sources, the file's content comes as init arguments."""
+        return env_settings, init_settings
