@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 ARGS ?=
 
-.PHONY: demo test chaos chaos-short lint bench bench-quick bench-recovery bench-training bench-accuracy bench-accuracy-quick bench-streams lock clean help
+.PHONY: demo test chaos chaos-short lint bench bench-quick bench-recovery bench-training bench-accuracy bench-accuracy-quick bench-streams bench-family lock clean help
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -49,6 +49,9 @@ bench-accuracy-quick: $(VENV)/.project ## the same at horizon 96 with one seed
 DATA ?= ../shared/data
 bench-streams: $(VENV)/.project ## accuracy on sensors and prices beside the best of all baselines (DATA=folder)
 	$(BIN)/python -m benchmarks.streams --folder $(DATA) $(ARGS)
+
+bench-family: $(VENV)/.project ## every kind of sequence model beside its baseline on real data (DATA=folder)
+	$(BIN)/python -m benchmarks.family --folder $(DATA) $(ARGS)
 
 $(VENV)/.locked: requirements/dev.txt
 	@test -n "$(PYTHON)" || { echo "make: found no Python 3.11, 3.12 or 3.13; name one with PYTHON=..." >&2; exit 1; }
