@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
-from forecaster.config import NetworkKind, Quantiles, Settings, check_segments, format_duration
+from forecaster.config import CellKind, NetworkKind, Quantiles, Settings, check_segments, format_duration
 from forecaster.errors import BundleError, ConfigError
 from forecaster.features import LAST, FeatureSettings
 
@@ -28,6 +28,7 @@ class NetworkSettings(BaseModel):
     segment_length: PositiveInt | None = None
     inputs: PositiveInt
     recents: NonNegativeInt = 0
+    cell: CellKind = "gru"
     units: tuple[PositiveInt, ...] = Field(min_length=1)
     horizon: PositiveInt
     quantiles: Quantiles
@@ -41,6 +42,8 @@ class NetworkSettings(BaseModel):
             check_segments(self.segment_length, self.inputs, self.horizon)
             if len(self.units) > 1:
                 raise ValueError("units: a segment network has one GRU layer")
+            if self.cell != "gru":
+                raise ValueError("cell: a segment network has a GRU")
         return self
 
 
@@ -114,6 +117,7 @@ class Manifest(BaseModel):
                 ("transform", self.features.transform),
                 ("network", self.network.kind),
                 ("segment_length", self.network.segment_length),
+                ("cell", self.network.cell),
             )
             if name in stated
         }

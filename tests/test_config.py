@@ -87,6 +87,8 @@ def test_an_unknown_key_at_the_top_is_refused(tmp_path, key):
         ("[model]\ncontext_length = 1", "model.context_length"),
         ("[model]\nunits = []", "model.units"),
         ("[model]\nunits = [0]", "model.units.0"),
+        ('[model]\ncell = "rnn"', "model.cell"),
+        ('[model]\nnetwork = "segment"\ncell = "lstm"', "model"),
         ("[model]\ndropout = 1", "model.dropout"),
         ('[model]\nname = "a@b"', "model.name"),
         ('[model]\nseasons = ["0s"]', "model.seasons.0"),

@@ -49,6 +49,7 @@ def _carried(candidate: Candidate, examples: Examples, split: Split, settings: S
     shape = NetworkSettings(
         inputs=len(features.input_names),
         recents=features.recents,
+        cell=model.cell,
         units=candidate.units,
         horizon=model.horizon,
         quantiles=model.quantiles,

@@ -27,6 +27,7 @@ def check_segments(segment_length: int, context_length: int, horizon: int) -> No
 
 
 NetworkKind = Literal["carried", "segment"]
+CellKind = Literal["gru", "lstm"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Level = Annotated[float, Field(gt=0, lt=1)]
 Quantiles = Annotated[tuple[Level, ...], AfterValidator(_ordered_quantiles)]
@@ -45,6 +46,7 @@ class ModelSettings(Section):
     transform: Literal["none", "log"] = "none"
     network: NetworkKind = "carried"
     segment_length: Annotated[int | None, Field(ge=1)] = None
+    cell: CellKind = "gru"
     units: Units = (64,)
     precision: Precision = "float32"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
@@ -57,6 +59,8 @@ class ModelSettings(Section):
             return self
         if len(self.units) > 1:
             raise ValueError(f'units: network = "segment" has one GRU layer, not {len(self.units)}')
+        if self.cell != "gru":
+            raise ValueError(f'cell: network = "segment" has a GRU, not "{self.cell}"')
         check_segments(self.segment_length or 1, self.context_length, self.horizon)
         return self
 

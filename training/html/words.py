@@ -146,6 +146,7 @@ def settings_toml(manifest: Manifest) -> str:
             "transform": manifest.features.transform,
             "network": network.kind,
             "segment_length": network.segment_length,
+            "cell": network.cell,
             "units": network.units,
             "dropout": network.dropout,
         },
