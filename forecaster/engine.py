@@ -18,7 +18,7 @@ from forecaster.shapes import Shape, Shapes, pad_rows, rung
 from forecaster.tile import Scaled, Stage, Tile
 
 if TYPE_CHECKING:
-    from forecaster.config import Precision
+    from forecaster.config import Aggregate, Precision
 
 SERIES_LADDER = (2, 16, 128, 1024, 4096)
 ROUNDS_LADDER = (1, 8, 64, 512)
@@ -121,7 +121,7 @@ class Engine:
     def _zeros(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and recent profiles of so many rows."""
         settings = self.network.settings
-        recent = np.zeros((rows, settings.horizon, settings.recents), np.float32)
+        recent = np.zeros((rows, settings.outputs, settings.recents), np.float32)
         return np.zeros((rows, settings.inputs), np.float32), recent
 
     def rows(self, slot: Int) -> dict[str, np.ndarray]:
@@ -149,25 +149,28 @@ class Engine:
 
     def forecast(self, tile: Tile, stage: Stage) -> Scaled:
         """Scaled quantiles at the tile's cells, on their way; every state moves on to its last round."""
-        horizon, (series, rounds) = self.network.settings.horizon, tile.valid.shape
+        ahead, (series, rounds) = self._ahead(), tile.valid.shape
         with stage("features"):
             inputs = tile.step.inputs()
         if rounds == 1:
             with stage("features"):
-                recent = tile.step.recent(np.arange(series), np.zeros(series, np.int64), horizon)
+                recent = tile.step.recent(np.arange(series), np.zeros(series, np.int64), *ahead)
             with stage("infer"):
                 return Scaled([self.step(tile.slot, inputs[:, 0], recent)], tile.row)
         with stage("infer"):
             hidden = self.advance(tile.slot, inputs, tile.valid)
-            recent = tile.step.recent(tile.row, tile.column, horizon)
+            recent = tile.step.recent(tile.row, tile.column, *ahead)
             return self.head(hidden[tile.row, tile.column], inputs[tile.row, tile.column], recent)
 
     def baseline(self, tile: Tile) -> Float:
-        """Level plus profiles of the next steps, `[n, horizon]`."""
-        return tile.step.baseline(tile.row, tile.column, self.network.settings.horizon)
+        """Level plus profiles of the next steps, or their aggregate: `[n, outputs]`."""
+        return tile.step.baseline(tile.row, tile.column, *self._ahead())
+
+    def _ahead(self) -> tuple[int, "Aggregate | None"]:
+        return self.network.settings.horizon, self.network.settings.aggregate
 
     def step(self, slot: Int, inputs: np.ndarray, recent: np.ndarray) -> Any:
-        """Carry `slot` through one round; scaled quantiles `[rows, horizon, quantiles]`, those of `slot` first."""
+        """Carry `slot` through one round; scaled quantiles `[rows, outputs, quantiles]`, those of `slot` first."""
         rows = rung(len(slot), self.shapes.series)
         return self.hidden.carry(self._step, slot, rows, pad_rows(inputs, rows), pad_rows(recent, rows))
 

@@ -1,9 +1,9 @@
 """The many-to-many network in Keras 3 operations: it forecasts the whole horizon at every step.
 
 Stacked recurrent layers (GRU or LSTM) carry their state; the outputs come from the last layer and, by a linear
-skip, straight from the inputs. Each horizon step adds what the recent profiles differ by from the slow one at its
-phase, each by a weight of its own. The middle quantile is a free output and its neighbours are stepped away from it
-by positive amounts, so quantiles are ordered whatever the weights.
+skip, straight from the inputs. There is one output a step of the horizon, or one for their aggregate. Each adds
+what the recent profiles move it by, each by a weight of its own. The middle quantile is a free output and its
+neighbours are stepped away from it by positive amounts, so quantiles are ordered whatever the weights.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -44,12 +44,12 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
             for layer, units in enumerate(settings.units)
         ]
         self.dropout = keras.layers.Dropout(settings.dropout, seed=drawn)
-        outputs = settings.horizon * len(settings.quantiles)
+        outputs = settings.outputs * len(settings.quantiles)
         self.output_layer = keras.layers.Dense(
             outputs, kernel_initializer=keras.initializers.GlorotUniform(drawn + 200), name="output"
         )
         self.skip = keras.layers.Dense(outputs, use_bias=False, kernel_initializer="zeros", name="skip")
-        self.recent = RecentProfiles(settings.horizon, settings.recents)
+        self.recent = RecentProfiles(settings.outputs, settings.recents)
         self.build((None, None, settings.inputs))
 
     @property
@@ -72,11 +72,11 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         self.dropout.build((None, None, below))
         self.output_layer.build((None, below))
         self.skip.build((None, self.settings.inputs))
-        self.recent.build((None, self.settings.horizon, self.settings.recents))
+        self.recent.build((None, self.settings.outputs, self.settings.recents))
         self.built = True
 
     def call(self, inputs: Tensor, recent: Tensor, training: bool | None = None) -> Tensor:  # noqa: FBT001  # Keras' signature
-        """Quantiles `[batch, rounds, horizon, quantiles]` at every step of `[batch, rounds, inputs]`."""
+        """Quantiles `[batch, rounds, outputs, quantiles]` at every step of `[batch, rounds, inputs]`."""
         return self.head(self.hidden(inputs, training=training), inputs, recent)
 
     def hidden(self, inputs: Tensor, *, training: bool | None = None) -> Tensor:
@@ -87,9 +87,9 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         return self.dropout(hidden, training=training)
 
     def step(self, state: list[Tensor], inputs: Tensor, recent: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Quantiles `[series, horizon, quantiles]` after one round of `inputs` `[series, inputs]`, and the new state.
+        """Quantiles `[series, outputs, quantiles]` after one round of `inputs` `[series, inputs]`, and the new state.
 
-        `state` has `[series, width]` for each of `state_widths`; `recent` are `[series, horizon, recents]`.
+        `state` has `[series, width]` for each of `state_widths`; `recent` are `[series, outputs, recents]`.
         """
         cell, hidden = self._cell, inputs
         carried: list[Tensor] = []
@@ -112,14 +112,14 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         return hidden, carried
 
     def head(self, hidden: Tensor, inputs: Tensor, recent: Tensor) -> Tensor:
-        """Ordered quantiles `[..., horizon, quantiles]` from `hidden` and, skipping it, `inputs` and `recent`.
+        """Ordered quantiles `[..., outputs, quantiles]` from `hidden` and, skipping it, `inputs` and `recent`.
 
-        `recent` are `[..., horizon, recents]`.
+        `recent` are `[..., outputs, recents]`.
         """
         levels = self.settings.quantiles
         output, skip = self.output_layer, self.skip
         flat = self._product(hidden, output.kernel) + output.bias + self._product(inputs, skip.kernel)
-        free = ops.reshape(flat, (*ops.shape(flat)[:-1], self.settings.horizon, len(levels)))
+        free = ops.reshape(flat, (*ops.shape(flat)[:-1], self.settings.outputs, len(levels)))
         middle = free[..., levels.index(0.5)] + self.recent(recent)
         return ordered_quantiles(middle, free, levels)
 
@@ -147,18 +147,18 @@ def ordered_quantiles(middle: Tensor, free: Tensor, levels: tuple[float, ...]) -
 
 
 class RecentProfiles(keras.layers.Layer):  # type: ignore[misc]
-    """A weight for each recent profile at each horizon step, from 0 on."""
+    """A weight for each recent profile at each output, from 0 on."""
 
-    def __init__(self, horizon: int, recents: int) -> None:
+    def __init__(self, outputs: int, recents: int) -> None:
         super().__init__(name="recent")
-        self._shape = horizon, recents
+        self._shape = outputs, recents
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002  # Keras' signature
-        """Make the weights `[horizon, recents]`; without recent profiles there are none."""
+        """Make the weights `[outputs, recents]`; without recent profiles there are none."""
         made = self._shape[1] > 0
         self.kernel = self.add_weight(shape=self._shape, initializer="zeros", name="kernel") if made else 0.0
         self.built = True
 
     def call(self, recent: Tensor) -> Tensor:
-        """Their weighted sum `[..., horizon]`."""
+        """Their weighted sum `[..., outputs]`."""
         return ops.sum(recent * self.kernel, axis=-1)

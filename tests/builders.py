@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from forecaster.bundle import named_weights
-from forecaster.config import CellKind, Settings
+from forecaster.config import Aggregate, CellKind, Settings
 from forecaster.features import FeatureSettings
 from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.network import Network
@@ -62,6 +62,7 @@ def network(
     features: FeatureSettings = FEATURES,
     seed: int = 0,
     cell: CellKind = "gru",
+    aggregate: Aggregate | None = None,
 ) -> Network:
     """A network whose every weight is random, so that nothing that reaches it goes unseen.
 
@@ -69,7 +70,7 @@ def network(
     """
     shape = NetworkSettings(
         inputs=len(features.input_names), recents=features.recents, units=units, horizon=horizon, quantiles=quantiles,
-        cell=cell,
+        cell=cell, aggregate=aggregate,
     )  # fmt: skip
     return _network(shape, seed)
 
@@ -109,7 +110,7 @@ def compiled(made: AnyNetwork) -> ServingEngine:
 def with_inputs_of(made: Network, features: FeatureSettings) -> Network:
     """The network like `made` that takes `features`."""
     of = made.settings
-    return network(units=of.units, horizon=of.horizon, features=features, cell=of.cell)
+    return network(units=of.units, horizon=of.horizon, features=features, cell=of.cell, aggregate=of.aggregate)
 
 
 def share_compiled(engine: ServingEngine, made: AnyNetwork) -> None:

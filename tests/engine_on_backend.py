@@ -18,7 +18,7 @@ from forecaster.network import Network
 
 def main(path: Path) -> None:
     found = {}
-    for name, made in {"gru": network(), "lstm": network(cell="lstm")}.items():
+    for name, made in {"gru": network(), "lstm": network(cell="lstm"), "maximum": network(aggregate="max")}.items():
         found |= {f"{name} {what}": value for what, value in computed(made).items()}
     path.write_text(json.dumps(found))
 
@@ -32,7 +32,7 @@ def computed(made: Network) -> dict[str, Any]:
     ).tolist()
     settings = made.settings
     inputs = draw.normal(0, 1, (20, 9, settings.inputs)).astype(np.float32)
-    recent = draw.normal(0, 1, (20, settings.horizon, settings.recents)).astype(np.float32)
+    recent = draw.normal(0, 1, (20, settings.outputs, settings.recents)).astype(np.float32)
     for resident in (None, 64):
         engine, slot = Engine(made, resident), 3 * np.arange(20)
         engine.grow(64)

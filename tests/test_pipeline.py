@@ -56,7 +56,7 @@ KINDS = st.fixed_dictionaries(
 )
 
 
-MADE = st.sampled_from([None, segment_network(), network(cell="lstm")])
+MADE = st.sampled_from([None, segment_network(), network(cell="lstm", aggregate="max")])
 NETWORKS = pytest.mark.parametrize("made", [None, segment_network()], ids=["carried", "segment"])
 
 
@@ -312,8 +312,9 @@ def test_settings_that_the_bundle_was_not_trained_for_are_refused():
     setup = Settings(stream=StreamSettings(step="2s"))
     with pytest.raises(ConfigError, match=r"^stream\.step: the configuration says '2s'.*'1s'$"):
         manifest(network()).check_stream(setup)
-    with pytest.raises(ConfigError, match=r"^model\.cell: the configuration says 'lstm'.*'gru'$"):
-        manifest(network()).check_stream(Settings(model={"cell": "lstm"}))
+    for name, asked, made in (("aggregate", "max", "None"), ("cell", "lstm", "'gru'")):
+        with pytest.raises(ConfigError, match=rf"^model\.{name}: the configuration says '{asked}'.*for {made}$"):
+            manifest(network()).check_stream(Settings(model={name: asked}))
     setup = Settings(model={"transform": "log"})
     with pytest.raises(ConfigError, match=r"^model\.transform: the configuration says 'log'.*'none'$"):
         manifest(network()).check_stream(setup)

@@ -63,7 +63,7 @@ class ScoredNetwork(FlatWeights):
         return dropout_noise(random, (*forecasts, settings.units[-1]), settings.dropout)
 
     def forecasts(self, weights: Tensor, noise: Tensor, inputs: Tensor, scored: Tensor, *more: Tensor) -> Tensor:
-        """Quantiles `[windows, scored, horizon, quantiles]` at the rounds `scored` `[windows, scored]` of `inputs`.
+        """Quantiles `[windows, scored, outputs, quantiles]` at the rounds `scored` `[windows, scored]` of `inputs`.
 
         `more` are arrays `[windows, scored, …]` that the head takes besides.
         """

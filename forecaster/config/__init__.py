@@ -4,6 +4,7 @@ from forecaster.config.durations import format_duration, parse_duration
 from forecaster.config.kafka import KafkaSettings, TopicSettings
 from forecaster.config.load import load_settings
 from forecaster.config.model import (
+    Aggregate,
     CellKind,
     ModelSettings,
     NetworkKind,
@@ -16,6 +17,7 @@ from forecaster.config.settings import MetricsSettings, Settings
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
 
 __all__ = [
+    "Aggregate",
     "CellKind",
     "InputSettings",
     "KafkaSettings",
