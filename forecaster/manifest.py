@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
-from forecaster.config import NetworkKind, Quantiles, Settings, check_segments, format_duration
+from forecaster.config import Aggregate, CellKind, NetworkKind, Quantiles, Settings, check_segments, format_duration
 from forecaster.errors import BundleError, ConfigError
 from forecaster.features import LAST, FeatureSettings
 
@@ -19,7 +19,8 @@ class NetworkSettings(BaseModel):
     """Shape of the network. `quantiles` ascend and contain 0.5.
 
     A "carried" network takes `inputs` features of one observation and `recents` of each horizon step, a
-    "segment" network a window of `inputs` observations, in segments of `segment_length`.
+    "segment" network a window of `inputs` observations, in segments of `segment_length`. With an `aggregate` of
+    the horizon that is all that is forecast, and `recents` are of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,8 +29,10 @@ class NetworkSettings(BaseModel):
     segment_length: PositiveInt | None = None
     inputs: PositiveInt
     recents: NonNegativeInt = 0
+    cell: CellKind = "gru"
     units: tuple[PositiveInt, ...] = Field(min_length=1)
     horizon: PositiveInt
+    aggregate: Aggregate | None = None
     quantiles: Quantiles
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
@@ -41,7 +44,16 @@ class NetworkSettings(BaseModel):
             check_segments(self.segment_length, self.inputs, self.horizon)
             if len(self.units) > 1:
                 raise ValueError("units: a segment network has one GRU layer")
+            if self.cell != "gru":
+                raise ValueError("cell: a segment network has a GRU")
+            if self.aggregate is not None:
+                raise ValueError("aggregate: a segment network forecasts every step of the horizon")
         return self
+
+    @property
+    def outputs(self) -> int:
+        """Numbers forecast at each quantile: one a step of the horizon, or their aggregate alone."""
+        return 1 if self.aggregate else self.horizon
 
 
 class Manifest(BaseModel):
@@ -109,11 +121,13 @@ class Manifest(BaseModel):
             f"model.{name}": (getattr(settings.model, name), made)
             for name, made in (
                 ("horizon", self.network.horizon),
+                ("aggregate", self.network.aggregate),
                 ("quantiles", self.network.quantiles),
                 ("context_length", self.context_length),
                 ("transform", self.features.transform),
                 ("network", self.network.kind),
                 ("segment_length", self.network.segment_length),
+                ("cell", self.network.cell),
             )
             if name in stated
         }

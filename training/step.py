@@ -35,7 +35,7 @@ class Fitted(Protocol):
         """Factors of dropout for as many `forecasts`, windows first."""
 
     def forecasts(self, weights: Tensor, noise: Tensor, *inputs: Tensor) -> Tensor:
-        """Scaled quantiles `[*forecasts, horizon, quantiles]` from what a batch has before its target."""
+        """Scaled quantiles `[*forecasts, outputs, quantiles]` from what a batch has before its target."""
 
 
 class Step:

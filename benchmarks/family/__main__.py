@@ -9,7 +9,10 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-MODELS: tuple[str, ...] = ()  # modules of this package; `measure(folder, seed)` of each gives its rows
+MODELS: tuple[str, ...] = (
+    "cells",
+    "aggregates",
+)  # modules of this package; `measure(folder, seed)` of each gives its rows
 
 
 def main() -> None:

@@ -3,11 +3,22 @@
 from forecaster.config.durations import format_duration, parse_duration
 from forecaster.config.kafka import KafkaSettings, TopicSettings
 from forecaster.config.load import load_settings
-from forecaster.config.model import ModelSettings, NetworkKind, Precision, Quantiles, TrainingSettings, check_segments
+from forecaster.config.model import (
+    Aggregate,
+    CellKind,
+    ModelSettings,
+    NetworkKind,
+    Precision,
+    Quantiles,
+    TrainingSettings,
+    check_segments,
+)
 from forecaster.config.settings import MetricsSettings, Settings
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
 
 __all__ = [
+    "Aggregate",
+    "CellKind",
     "InputSettings",
     "KafkaSettings",
     "MetricsSettings",

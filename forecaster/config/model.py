@@ -27,6 +27,8 @@ def check_segments(segment_length: int, context_length: int, horizon: int) -> No
 
 
 NetworkKind = Literal["carried", "segment"]
+CellKind = Literal["gru", "lstm"]
+Aggregate = Literal["mean", "min", "max", "last"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Level = Annotated[float, Field(gt=0, lt=1)]
 Quantiles = Annotated[tuple[Level, ...], AfterValidator(_ordered_quantiles)]
@@ -39,12 +41,14 @@ class ModelSettings(Section):
     bundle: Path | None = None
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")] = "gru"
     horizon: Annotated[int, Field(ge=1, le=10_000)] = 24
+    aggregate: Aggregate | None = None
     quantiles: Quantiles = (0.1, 0.5, 0.9)
     context_length: Annotated[int, Field(ge=2, le=1_000_000)] = 336
     seasons: tuple[PositiveDuration, ...] | None = None
     transform: Literal["none", "log"] = "none"
     network: NetworkKind = "carried"
     segment_length: Annotated[int | None, Field(ge=1)] = None
+    cell: CellKind = "gru"
     units: Units = (64,)
     precision: Precision = "float32"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
@@ -57,6 +61,10 @@ class ModelSettings(Section):
             return self
         if len(self.units) > 1:
             raise ValueError(f'units: network = "segment" has one GRU layer, not {len(self.units)}')
+        if self.aggregate is not None:
+            raise ValueError('aggregate: network = "segment" forecasts every step of the horizon')
+        if self.cell != "gru":
+            raise ValueError(f'cell: network = "segment" has a GRU, not "{self.cell}"')
         check_segments(self.segment_length or 1, self.context_length, self.horizon)
         return self
 
