@@ -3,30 +3,52 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
-from forecaster.config import Aggregate, CellKind, NetworkKind, Quantiles, Settings, check_segments, format_duration
+from forecaster.config import (
+    CODED,
+    Aggregate,
+    CellKind,
+    NetworkKind,
+    Quantiles,
+    Settings,
+    Task,
+    check_segments,
+    format_duration,
+)
 from forecaster.errors import BundleError, ConfigError
 from forecaster.features import LAST, FeatureSettings
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 MOST_BYTES = 1 << 30
+MOST_CODE = 256  # characters
+
+CodeText = Annotated[str, Field(min_length=1, max_length=MOST_CODE)]
+MessageKind = Literal["forecast", "class", "symbols", "paths"]
+KINDS: dict[Task, MessageKind] = {"forecast": "forecast", "classify": "class", "symbols": "symbols", "paths": "paths"}
 
 
 class NetworkSettings(BaseModel):
     """Shape of the network. `quantiles` ascend and contain 0.5.
 
     A "carried" network takes `inputs` features of one observation and `recents` of each horizon step, a
-    "segment" network a window of `inputs` observations, in segments of `segment_length`. With an `aggregate` of
-    the horizon that is all that is forecast, and `recents` are of it.
+    "segment" network a window of `inputs` observations, in segments of `segment_length`. One for codes knows those
+    of its `vocabulary` and takes the id of one, and tells `labels` apart or the code that comes next. One for
+    paths draws scaled values between the edges of `bins`, which ascend, and knows the calendar of `seasons`. With an
+    `aggregate` of the horizon that is all that is forecast, and `recents` are of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: NetworkKind = "carried"
+    task: Task = "forecast"
     segment_length: PositiveInt | None = None
+    vocabulary: tuple[CodeText, ...] = ()
+    labels: tuple[CodeText, ...] = ()
+    bins: tuple[float, ...] = ()
+    seasons: tuple[PositiveInt, ...] = ()
     inputs: PositiveInt
     recents: NonNegativeInt = 0
     cell: CellKind = "gru"
@@ -35,6 +57,25 @@ class NetworkSettings(BaseModel):
     aggregate: Aggregate | None = None
     quantiles: Quantiles
     dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @property
+    def coded(self) -> bool:
+        """Whether the values it takes are codes."""
+        return self.task in CODED
+
+    @model_validator(mode="after")
+    def _fits_its_task(self) -> "NetworkSettings":
+        if self.kind != "carried" and self.task != "forecast":
+            raise ValueError(f'kind: task = "{self.task}" has a carried network')
+        if self.task != "forecast" and self.aggregate is not None:
+            raise ValueError(f'aggregate: task = "{self.task}" has none')
+        if self.coded != bool(self.vocabulary) or len(set(self.vocabulary)) != len(self.vocabulary):
+            raise ValueError("vocabulary: different codes, where the values are codes")
+        if (self.task == "classify") != (len(self.labels) > 1) or len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: two different ones at least, where they are to be told apart")
+        if (self.task == "paths") != (len(self.bins) > 2) or list(self.bins) != sorted(set(self.bins)):
+            raise ValueError("bins: ascending edges, where paths are drawn between them")
+        return self
 
     @model_validator(mode="after")
     def _whole_segments(self) -> "NetworkSettings":
@@ -64,7 +105,7 @@ class Manifest(BaseModel):
     format_version: Literal[1] = 1
     name: str
     version: str
-    kind: Literal["forecast"] = "forecast"
+    kind: MessageKind = "forecast"
     step_ms: PositiveInt | None
     bar: str | None
     context_length: PositiveInt
@@ -81,14 +122,25 @@ class Manifest(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _kind_of_its_task(self) -> "Manifest":
+        if self.kind != KINDS[self.network.task]:
+            raise ValueError(f'kind: task = "{self.network.task}" makes messages of kind "{KINDS[self.network.task]}"')
+        return self
+
+    @model_validator(mode="after")
     def _inputs_fit(self) -> "Manifest":
-        if self.network.kind == "segment":
+        if self.network.coded:
+            if (self.network.inputs, self.network.recents) != (1, 0) or LAST not in self.features.level_spans:
+                raise ValueError("network.inputs is not the one code, the last of which features.level_spans keep")
+        elif self.network.kind == "segment":
             if self.network.inputs != self.context_length:
                 raise ValueError("network.inputs is not the context_length")
             if LAST not in self.features.level_spans:
                 raise ValueError("features.level_spans has no 1, the last value that a window is counted from")
         elif (self.network.inputs, self.network.recents) != (len(self.features.input_names), self.features.recents):
             raise ValueError("network.inputs and network.recents are not the numbers that its features give")
+        if self.network.task == "paths" and self.network.seasons != self.features.seasons:
+            raise ValueError("network.seasons are not those of its features")
         return self
 
     @property
@@ -107,7 +159,7 @@ class Manifest(BaseModel):
         return content_digest(json.loads(self.model_dump_json()))
 
     def check_stream(self, settings: Settings) -> None:
-        """Raise `ConfigError` where the configuration asks for another stream or horizon than trained."""
+        """Raise `ConfigError` where the configuration asks for another stream, task or horizon than trained."""
 
         def duration(step_ms: int | None) -> str:
             return "tick" if step_ms is None else format_duration(step_ms)
@@ -115,6 +167,7 @@ class Manifest(BaseModel):
         wanted: dict[str, tuple[object, object]] = {
             "stream.step": (duration(settings.stream.step), duration(self.step_ms)),
             "stream.bar": (settings.stream.bar, self.bar),
+            "model.task": (settings.model.task, self.network.task),
         }
         stated = settings.model.model_fields_set
         wanted |= {

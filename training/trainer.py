@@ -14,8 +14,7 @@ from forecaster.manifest import Manifest
 from training.checkpoint import Checkpoint
 from training.cluster import Cluster, PerDevice, readable_faults
 from training.course import Course, Epoch
-from training.loss import Loss
-from training.step import Batch, Fitted, Step
+from training.step import Batch, Criterion, Fitted, Step
 
 
 class Validation(Protocol):
@@ -35,7 +34,7 @@ class Trainer:
     """
 
     network: Fitted
-    loss: Loss
+    loss: Criterion
     batches: Callable[[np.random.Generator], Iterator[Batch]]
     validation: Validation
     training: TrainingSettings

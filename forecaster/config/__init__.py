@@ -4,12 +4,15 @@ from forecaster.config.durations import format_duration, parse_duration
 from forecaster.config.kafka import KafkaSettings, TopicSettings
 from forecaster.config.load import load_settings
 from forecaster.config.model import (
+    CODED,
     Aggregate,
     CellKind,
     ModelSettings,
     NetworkKind,
     Precision,
     Quantiles,
+    SamplingSettings,
+    Task,
     TrainingSettings,
     check_segments,
 )
@@ -17,6 +20,7 @@ from forecaster.config.settings import MetricsSettings, Settings
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
 
 __all__ = [
+    "CODED",
     "Aggregate",
     "CellKind",
     "InputSettings",
@@ -26,9 +30,11 @@ __all__ = [
     "NetworkKind",
     "Precision",
     "Quantiles",
+    "SamplingSettings",
     "Settings",
     "StateSettings",
     "StreamSettings",
+    "Task",
     "TopicSettings",
     "TrainingSettings",
     "check_segments",
