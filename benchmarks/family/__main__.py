@@ -12,6 +12,9 @@ from pathlib import Path
 MODELS: tuple[str, ...] = (
     "cells",
     "aggregates",
+    "symbols",
+    "classes",
+    "paths",
 )  # modules of this package; `measure(folder, seed)` of each gives its rows
 
 
