@@ -108,7 +108,7 @@ class Inference:
         row, column = np.nonzero(valid & emit[cell])
         with self._stage("features"):
             step = self.features.advance(slot, block.index[first], values)
-        tile = Tile(slot, values, valid, step, row, column, self.windows)
+        tile = Tile(slot, values, valid, step, row, column, self.windows.rings)
         scaled = self.engine.forecast(tile, self._stage)
         with self._stage("features"):
             pending = _Pending(cell[row, column], row, column, step, self.engine.baseline(tile), scaled)

@@ -7,7 +7,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
-from forecaster.config import NetworkKind, Quantiles, Settings, check_segments, format_duration
+from forecaster.config import (
+    AttentionKind,
+    NetworkKind,
+    Quantiles,
+    Settings,
+    ShortWindows,
+    check_segments,
+    format_duration,
+)
 from forecaster.errors import BundleError, ConfigError
 from forecaster.features import LAST, FeatureSettings
 
@@ -19,13 +27,18 @@ class NetworkSettings(BaseModel):
     """Shape of the network. `quantiles` ascend and contain 0.5.
 
     A "carried" network takes `inputs` features of one observation and `recents` of each horizon step, a
-    "segment" network a window of `inputs` observations, in segments of `segment_length`.
+    "segment" network a window of `inputs` observations, in segments of `segment_length`. What a window is short
+    of is padding, which is masked, or was filled by the bundles that knew no other. An "encoder-decoder" takes
+    such a window with `calendar` terms of each step, of the horizon too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: NetworkKind = "carried"
     segment_length: PositiveInt | None = None
+    short_windows: ShortWindows = "filled"
+    attention: AttentionKind = "none"
+    calendar: NonNegativeInt = 0
     inputs: PositiveInt
     recents: NonNegativeInt = 0
     units: tuple[PositiveInt, ...] = Field(min_length=1)
@@ -39,8 +52,16 @@ class NetworkSettings(BaseModel):
             raise ValueError("segment_length belongs to a segment network, which has one")
         if self.segment_length is not None:
             check_segments(self.segment_length, self.inputs, self.horizon)
-            if len(self.units) > 1:
-                raise ValueError("units: a segment network has one GRU layer")
+        return self
+
+    @model_validator(mode="after")
+    def _one_layer(self) -> "NetworkSettings":
+        if self.kind != "carried" and len(self.units) > 1:
+            raise ValueError(f"units: a network of kind {self.kind} has one GRU layer")
+        if self.kind != "encoder-decoder" and (self.attention != "none" or self.calendar):
+            raise ValueError("attention and calendar belong to an encoder-decoder")
+        if self.kind == "encoder-decoder" and self.short_windows != "masked":
+            raise ValueError("short_windows: an encoder-decoder masks them")
         return self
 
 
@@ -70,11 +91,13 @@ class Manifest(BaseModel):
 
     @model_validator(mode="after")
     def _inputs_fit(self) -> "Manifest":
-        if self.network.kind == "segment":
+        if self.network.kind != "carried":
             if self.network.inputs != self.context_length:
                 raise ValueError("network.inputs is not the context_length")
-            if LAST not in self.features.level_spans:
+            if self.network.kind == "segment" and LAST not in self.features.level_spans:
                 raise ValueError("features.level_spans has no 1, the last value that a window is counted from")
+            if self.network.kind == "encoder-decoder" and self.network.calendar != self.features.calendar:
+                raise ValueError("network.calendar is not the number of terms that its features give")
         elif (self.network.inputs, self.network.recents) != (len(self.features.input_names), self.features.recents):
             raise ValueError("network.inputs and network.recents are not the numbers that its features give")
         return self
@@ -114,6 +137,8 @@ class Manifest(BaseModel):
                 ("transform", self.features.transform),
                 ("network", self.network.kind),
                 ("segment_length", self.network.segment_length),
+                ("short_windows", self.network.short_windows),
+                ("attention", self.network.attention),
             )
             if name in stated
         }

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from forecaster.bundle import named_weights
-from forecaster.config import Settings
+from forecaster.config import AttentionKind, Settings, ShortWindows
+from forecaster.encoder_decoder import EncoderDecoder
 from forecaster.features import FeatureSettings
 from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.network import Network
@@ -29,6 +30,7 @@ FEATURES = FeatureSettings(
     recent_rates=(0.3, 1.0),
 )
 WINDOWED = FEATURES.model_copy(update={"level_spans": (6.0, 20.0, 1.0)})  # for a segment network
+SEASONAL = FEATURES.model_copy(update={"recent_rates": ()})  # for an encoder–decoder
 FLAT = FeatureSettings(level_spans=(1.0, 6.0), residual_spans=(3.0,), scale_span=12.0)  # for step = "tick"
 CONTEXT = 8
 
@@ -83,14 +85,42 @@ def _network(
 
 @cache
 def segment_network(
-    *, units: int = 5, horizon: int = 4, quantiles: tuple[float, ...] = (0.1, 0.5, 0.9), length: int = 2, seed: int = 0
+    *,
+    units: int = 5,
+    horizon: int = 4,
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9),
+    length: int = 2,
+    seed: int = 0,
+    short_windows: ShortWindows = "filled",
+    context: int = CONTEXT,
 ) -> SegmentNetwork:
     """The same over windows of `CONTEXT` observations; it takes features that have the last value."""
     shape = NetworkSettings(
-        kind="segment", segment_length=length, inputs=CONTEXT, units=(units,), horizon=horizon, quantiles=quantiles
-    )
+        kind="segment", segment_length=length, short_windows=short_windows, inputs=context, units=(units,),
+        horizon=horizon, quantiles=quantiles,
+    )  # fmt: skip
     made = SegmentNetwork(shape, seed)
     randomise(made, seed, 0.5)
+    return made
+
+
+@cache
+def encoder_decoder(
+    *,
+    attention: AttentionKind = "none",
+    features: FeatureSettings = SEASONAL,
+    units: int = 5,
+    horizon: int = 4,
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9),
+    context: int = CONTEXT,
+) -> EncoderDecoder:
+    """The same of an encoder and a decoder."""
+    shape = NetworkSettings(
+        kind="encoder-decoder", short_windows="masked", attention=attention, calendar=features.calendar,
+        inputs=context, units=(units,), horizon=horizon, quantiles=quantiles,
+    )  # fmt: skip
+    made = EncoderDecoder(shape, 0)
+    randomise(made, 0, 0.5)
     return made
 
 
@@ -113,6 +143,8 @@ def share_compiled(engine: ServingEngine, made: AnyNetwork) -> None:
 
 
 def features_of(made: AnyNetwork) -> FeatureSettings:
+    if isinstance(made, EncoderDecoder):
+        return SEASONAL
     return WINDOWED if isinstance(made, SegmentNetwork) else FEATURES
 
 

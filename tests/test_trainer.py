@@ -215,7 +215,7 @@ def trained(losses: Iterable[float], checkpoint: Checkpoint | None = None, stop:
     shown, drawn = [], []
     made = Network(network(units=(3,)).settings.model_copy(update={"dropout": 0.3}), seed=4)
 
-    def batches(random: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+    def batches(random: np.random.Generator, _: float) -> Iterator[tuple[np.ndarray, ...]]:
         first = a_batch(random, 6, made)
         drawn.append(float(first[0][0, 0, 0]))
         yield first

@@ -11,8 +11,8 @@ from forecaster.features import FeatureSettings
 from training.data import Scratch
 from training.prepare import Prepared
 from training.seasons import likely_seasons
-from training.segment_examples import windowed
 from training.table import feature_table
+from training.window_examples import windowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ def candidates(prepared: Prepared, settings: Settings, scratch: Scratch) -> list
     made = []
     for seasons in offered:
         features = FeatureSettings.derive(seasons, model.context_length, model.transform)
-        features = _first_scale(windowed(features) if model.network == "segment" else features, prepared, scratch)
-        made.append(features)
+        features = features if model.network == "carried" else windowed(features, model.network)
+        made.append(_first_scale(features, prepared, scratch))
     return [Candidate(*one) for one in product(made, settings.training.sizes or (model.units,))]
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from forecaster.encoder_decoder import EncoderDecoder
 from forecaster.network import Network
 from forecaster.records import Float
 from training.data import spread
@@ -11,17 +12,18 @@ ORIGINS = 4_096
 NARROWEST = 1e-2  # between two quantiles, in units of the scale
 
 
-def start_from_residuals(network: Network, examples: Examples) -> None:
+def start_from_residuals(network: Network | EncoderDecoder, examples: Examples) -> None:
     """Forecast the baseline, with the quantiles of its errors over the training part, at every input.
 
     What is then learnt is what the inputs tell. From a random start the first third of the training
     goes into the width of the intervals, while the point already fits itself to noise.
     """
     levels = network.settings.quantiles
+    bias = network.step_bias if isinstance(network, EncoderDecoder) else network.output_layer
     apart, middle = _apart(examples, levels), levels.index(0.5)
-    bias = np.insert(np.log(np.expm1(apart)), middle, 0.0, axis=-1)  # softplus gives `apart` back
+    wanted = np.insert(np.log(np.expm1(apart)), middle, 0.0, axis=-1)  # softplus gives `apart` back
     network.output_layer.kernel.assign(np.zeros(network.output_layer.kernel.shape, np.float32))
-    network.output_layer.bias.assign(bias.ravel().astype(np.float32))
+    bias.bias.assign(wanted.reshape(bias.bias.shape).astype(np.float32))
 
 
 def baseline_quantiles(examples: Examples, levels: tuple[float, ...]) -> Float:

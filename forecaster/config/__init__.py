@@ -3,11 +3,21 @@
 from forecaster.config.durations import format_duration, parse_duration
 from forecaster.config.kafka import KafkaSettings, TopicSettings
 from forecaster.config.load import load_settings
-from forecaster.config.model import ModelSettings, NetworkKind, Precision, Quantiles, TrainingSettings, check_segments
+from forecaster.config.model import (
+    AttentionKind,
+    ModelSettings,
+    NetworkKind,
+    Precision,
+    Quantiles,
+    ShortWindows,
+    TrainingSettings,
+    check_segments,
+)
 from forecaster.config.settings import MetricsSettings, Settings
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
 
 __all__ = [
+    "AttentionKind",
     "InputSettings",
     "KafkaSettings",
     "MetricsSettings",
@@ -16,6 +26,7 @@ __all__ = [
     "Precision",
     "Quantiles",
     "Settings",
+    "ShortWindows",
     "StateSettings",
     "StreamSettings",
     "TopicSettings",
