@@ -26,9 +26,11 @@ from forecaster.encoder_decoder import EncoderDecoder
 from forecaster.errors import BundleError, ConfigError
 from forecaster.manifest import MANIFEST
 from forecaster.window_engine import WindowEngine
+from training.attended import attended
 from training.data import sequences
 from training.examples import Examples
 from training.fit import train
+from training.observed import observe
 from training.prepare import Source
 from training.scored_decoder import ScoredDecoder, teacher_share, with_teacher
 from training.table import feature_table
@@ -281,3 +283,16 @@ def test_a_setting_that_fits_no_encoder_decoder_is_one_readable_line(tmp_path, l
     with pytest.raises(ConfigError, match=named) as refused:
         load_settings(path)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_what_the_report_shows_of_an_origin_is_what_its_forecast_looked_at(kind):
+    made, random = encoder_decoder(attention=kind), np.random.default_rng(0)
+    ticks = recording(random.normal(50, 3, (2, 40)))
+    observed = observe(ticks, configured().stream, CONTEXT)
+    table = feature_table(sequences([ticks], configured()), SEASONAL)
+    past = WindowExamples(Examples(table, 4, 2**62), made)
+    for row in (42, 75):  # of the second series
+        found = attended(made, SEASONAL, observed, "s1", int(observed.origin_ms[row]))
+        expected = np.asarray(made.looks(*made.seen(past.past(np.array([row])), CONTEXT)))[0]
+        np.testing.assert_allclose(found, expected[:, : min(row - 39, CONTEXT)], atol=1e-6)

@@ -50,8 +50,9 @@ def _recurrence(projected: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor
             return above + total * kept + tf.matmul(tf.concat([total] * 3, 1) * factor, turned)
 
         rows = from_above[:-1], update[1:], factors[1:]
-        earlier = tf.scan(back, rows, initializer=from_above[-1], reverse=True)
-        total = tf.concat([earlier, from_above[-1:]], 0)  # by every hidden state
+        total = from_above[-1:]  # by every hidden state
+        if projected.shape[0] != 1:  # of one round there is nothing to go back along, and XLA refuses an empty loop
+            total = tf.concat([tf.scan(back, rows, initializer=from_above[-1], reverse=True), total], 0)
         to_carried = tf.concat([total] * 3, -1) * factors
         to_projected = tf.concat([to_carried[..., : 2 * units], total * to_candidate], -1)
         flat = tf.reshape(before, (-1, units)), tf.reshape(to_carried, (-1, 3 * units))

@@ -18,6 +18,8 @@ from training.course import Course, Epoch
 from training.loss import Loss
 from training.step import Batch, Fitted, Step
 
+WARM_UP = 3  # steps for each shape of batches
+
 
 class Validation(Protocol):
     """What decides which epoch is the best: the loss of the network as it is, and that of no network."""
@@ -81,12 +83,12 @@ class Trainer:
     def _compile(self, step: Step, state: PerDevice) -> None:
         """Take steps that lead nowhere, so that no epoch's rate has the compiling in it.
 
-        Two for each shape of batches, since a strategy gives back a state of another make than it was given,
-        which is compiled anew.
+        Several for each shape of batches: a strategy gives back a state of another make than it was given, which is
+        compiled anew, and TensorFlow warns where half of the calls are compiled.
         """
         random, taken = np.random.default_rng(0), Counter[tuple[int, ...]]()
-        for batch in islice(self.batches(random, 0.0), max(2, self.training.steps_per_epoch)):
-            if taken[batch[0].shape] < 2:
+        for batch in islice(self.batches(random, 0.0), max(WARM_UP, self.training.steps_per_epoch)):
+            if taken[batch[0].shape] < WARM_UP:
                 taken[batch[0].shape] += 1
                 state, loss = step(state, batch, random)
                 self.cluster.here(loss)

@@ -22,6 +22,7 @@ from training.validation import Origins
 
 FEWEST_SEGMENTS = 10  # of a window, where the segment length is not given
 POOL = 8  # batches drawn at once, so that each can have windows of similar length
+WORTH = 1e-3, 10.0  # of a window at least and at most
 COLD = 0.2  # of masked windows are those of a series that has just begun
 Batch = tuple[np.ndarray, ...]  # what the network sees, `target` and `weight` `[windows, horizon]`
 
@@ -138,8 +139,17 @@ class WindowExamples:
         for mine, past_of in pasts:
             if mine.any():
                 past = past_of(row[mine])
-                parts.append((*self._network.seen(past, rounds), *self.targets(past, row[mine])))
+                target, weight = self.targets(past, row[mine])
+                parts.append((*self._network.seen(past, rounds), target, weight * self._worth(past, row[mine])))
         return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+
+    def _worth(self, past: Past, row: Int) -> np.ndarray:
+        """Weights `[n, 1]` that make losses those in units of the scale that the series has in the end.
+
+        That of a series that has just begun may be a hundredth of it: its errors alone would be learnt from.
+        """
+        worth: np.ndarray = np.clip(past.scale() / self._table.scale[row], *WORTH)[:, None].astype(np.float32)
+        return worth
 
 
 def bucketed(length: Int, size: int, random: np.random.Generator) -> list[Int]:
