@@ -37,10 +37,15 @@ def made(name: str) -> Pipeline:
     """The line of a network with drawn weights, warm."""
     features, chosen = FeatureSettings.derive((SEASON,), WINDOW), dict(NETWORKS[name])
     if "kind" in chosen:
-        features = windowed(features, chosen["kind"])
-        chosen |= {"inputs": WINDOW, "calendar": features.calendar if name.startswith("encoder") else 0}
+        chosen["inputs"] = WINDOW
     else:
-        chosen |= {"inputs": len(features.input_names), "recents": features.recents}
+        chosen["inputs"] = len(features.input_names)
+    if name == "segment":
+        features = windowed(features)
+    else:
+        chosen["recents"] = features.recents
+    if name.startswith("encoder"):
+        chosen |= {"calendar": features.calendar, "features": len(features.input_names)}
     network = NetworkSettings(**chosen, **SHARED)
     manifest = Manifest(
         name="cost", version="1", step_ms=1_000, bar=None, context_length=WINDOW, features=features, network=network,

@@ -2,7 +2,9 @@
 
 A GRU reads the window: of each step what level and profile leave over, whether it is missing, and its calendar
 terms. Its final state starts a second GRU, which goes through the horizon step by step: it is fed its own last
-point and the calendar terms of the step, which are known ahead, and its state gives the quantiles.
+point and the calendar terms of the step, which are known ahead, and its state gives the quantiles. A linear skip
+from the features at the origin, which reach further back than the window, and from the recent profiles adds to them,
+as in the network with carried state.
 """
 
 from typing import Any
@@ -13,7 +15,7 @@ from keras import ops
 
 from forecaster.attention import Attention, Memory
 from forecaster.manifest import NetworkSettings
-from forecaster.network import ordered_quantiles
+from forecaster.network import RecentProfiles, ordered_quantiles
 from forecaster.past import CLIP, Past, right_padded
 from forecaster.records import Float
 from forecaster.segment_network import at_last
@@ -48,14 +50,16 @@ class EncoderDecoder(keras.Model):  # type: ignore[misc]  # keras ships no types
             kernel_initializer=keras.initializers.GlorotUniform(drawn + 300),
             name="output",
         )
-        self.step_bias = StepBias(settings.horizon, len(settings.quantiles))
+        outputs = settings.horizon * len(settings.quantiles)
+        self.skip = keras.layers.Dense(outputs, kernel_initializer="zeros", name="skip")
+        self.recent = RecentProfiles(settings.horizon, settings.recents)
         self.build((None, settings.inputs, 2 + settings.calendar))
 
     @property
     def parts(self) -> list[Any]:
         """The layers that have weights."""
         attention = [] if self.attention is None else [self.attention]
-        return [self.encoder, self.decoder, *attention, self.output_layer, self.step_bias]
+        return [self.encoder, self.decoder, *attention, self.output_layer, self.skip, self.recent]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make all weights; `input_shape` is `(None, window, inputs)`."""
@@ -66,11 +70,12 @@ class EncoderDecoder(keras.Model):  # type: ignore[misc]  # keras ships no types
             fed += units
         self.decoder.build((None, None, fed))
         self.output_layer.build((None, units))
-        self.step_bias.build((None, self.settings.horizon))
+        self.skip.build((None, self.settings.features))
+        self.recent.build((None, self.settings.horizon, self.settings.recents))
         self.built = True
 
-    def seen(self, past: Past, rounds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Windows, float32 `[n, rounds, inputs]`, their lengths `[n]`, and the calendar ahead `[n, horizon, terms]`."""
+    def seen(self, past: Past, rounds: int) -> tuple[np.ndarray, ...]:
+        """What `call` takes: float32 but for the windows' lengths."""
         behind, values = np.arange(1 - rounds, 1), past.values(rounds)
         missing = np.isnan(values)
         with np.errstate(over="ignore"):
@@ -79,39 +84,47 @@ class EncoderDecoder(keras.Model):  # type: ignore[misc]  # keras ships no types
         plain = np.stack([left_over, missing], axis=-1).astype(np.float32)
         steps, length = np.concatenate([plain, past.calendar(behind)], axis=-1), past.length(rounds)
         ahead = past.calendar(np.arange(1, self.settings.horizon + 1))
-        return right_padded(steps, length), length.astype(np.int32), ahead
+        recent = past.recent(self.settings.horizon)
+        return right_padded(steps, length), length.astype(np.int32), ahead, past.features(), recent
 
     def shapes(self, rounds: int) -> list[tuple[tuple[int, ...], type]]:
         """Shape and kind of each array of `seen` without its first axis."""
         terms, horizon = self.settings.calendar, self.settings.horizon
-        return [((rounds, 2 + terms), np.float32), ((), np.int32), ((horizon, terms), np.float32)]
+        ahead = (horizon, terms), (self.settings.features,), (horizon, self.settings.recents)
+        return [((rounds, 2 + terms), np.float32), ((), np.int32), *((shape, np.float32) for shape in ahead)]
 
     def counted_from(self, past: Past) -> Float:
         """Level plus profiles of the next steps, `[n, horizon]`."""
         return past.expected(np.arange(1, self.settings.horizon + 1))
 
-    def call(self, windows: Tensor, length: Tensor, calendar: Tensor, training: bool | None = None) -> Tensor:  # noqa: ARG002, FBT001  # Keras' signature
-        """Quantiles `[batch, horizon, quantiles]` from what `seen` gives."""
-        return self.head(self._decoded(windows, length, calendar)[1])
+    def call(self, windows: Tensor, length: Tensor, calendar: Tensor, features: Tensor, recent: Tensor) -> Tensor:
+        """Quantiles `[batch, horizon, quantiles]` from `windows` `[batch, rounds, inputs]`, `length` `[batch]` of each.
 
-    def looks(self, windows: Tensor, length: Tensor, calendar: Tensor) -> Tensor:
+        `calendar` `[batch, horizon, terms]` and `recent` `[batch, horizon, recents]` are of the steps ahead,
+        `features` `[batch, features]` of the origin.
+        """
+        offset = self.offset(features, recent)
+        return self.head(self._decoded(windows, length, calendar, offset)[1], offset)
+
+    def looks(self, windows: Tensor, length: Tensor, calendar: Tensor, features: Tensor, recent: Tensor) -> Tensor:
         """With attention: the share of each step of a window in each of the horizon, `[batch, horizon, steps]`."""
         assert self.attention is not None  # noqa: S101  # the caller has looked
-        states, _ = self._decoded(windows, length, calendar)
+        states, _ = self._decoded(windows, length, calendar, self.offset(features, recent))
         return self.attention.weights(states, self.attention.memory(self.encoder(windows), length))
 
-    def _decoded(self, windows: Tensor, length: Tensor, calendar: Tensor) -> tuple[Tensor, Tensor]:
+    def _decoded(self, windows: Tensor, length: Tensor, calendar: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
         """The decoder's states and what its outputs are made of `[batch, horizon, units]`; it is fed its own points."""
         start, memory = self.start(self.encoder(windows), windows, length)
 
         def step(carry: tuple[Tensor, ...], row: tuple[Tensor, Tensor]) -> tuple[Any, Any]:
             state, shown, fed = carry
-            terms, bias = row
+            terms, of_step = row
             state, shown = self.decode(state, shown, fed, terms, memory)
-            carry = state, shown, self.middle(shown, bias)
+            carry = state, shown, self.point(shown, of_step)
             return carry, carry
 
-        _, (states, shown, _) = ops.scan(step, start, (ops.swapaxes(calendar, 0, 1), self.middle_bias()))
+        rows = ops.swapaxes(calendar, 0, 1), ops.swapaxes(self.middle(offset), 0, 1)
+        _, (states, shown, _) = ops.scan(step, start, rows)
         return ops.swapaxes(states, 0, 1), ops.swapaxes(shown, 0, 1)
 
     def start(self, outputs: Tensor, windows: Tensor, length: Tensor) -> tuple[tuple[Tensor, ...], Memory | None]:
@@ -138,34 +151,22 @@ class EncoderDecoder(keras.Model):  # type: ignore[misc]  # keras ships no types
         state, _ = self.decoder.cell(ops.concatenate([*inputs, shown], -1), [state])
         return state, self.attention.joined_with(state, memory)
 
-    def middle_bias(self) -> Tensor:
-        """What `middle` adds at each step, `[horizon]`."""
-        return ops.convert_to_tensor(self.step_bias.bias)[:, self.settings.quantiles.index(0.5)]
+    def offset(self, features: Tensor, recent: Tensor) -> Tensor:
+        """What skips encoder and decoder, `[batch, horizon, quantiles]`: it is added to the outputs."""
+        levels, horizon = self.settings.quantiles, self.settings.horizon
+        free = ops.reshape(self.skip(features), (-1, horizon, len(levels)))
+        is_middle = np.array([level == 0.5 for level in levels], np.float32)
+        return free + ops.expand_dims(self.recent(recent), -1) * is_middle
 
-    def middle(self, shown: Tensor, bias: Tensor) -> Tensor:
-        """The point of a step `[batch]`, which the next one is fed."""
-        kernel = ops.convert_to_tensor(self.output_layer.kernel)[:, self.settings.quantiles.index(0.5)]
-        return ops.sum(shown * kernel, axis=-1) + bias
+    def middle(self, quantiles: Tensor) -> Tensor:
+        """Those of level 0.5, `[…]` of `[…, quantiles]`."""
+        return quantiles[..., self.settings.quantiles.index(0.5)]
 
-    def head(self, shown: Tensor) -> Tensor:
+    def point(self, shown: Tensor, offset: Tensor) -> Tensor:
+        """The point of a step `[batch]`, which the next one is fed; `offset` `[batch]` is that of the step."""
+        return ops.sum(shown * self.middle(ops.convert_to_tensor(self.output_layer.kernel)), axis=-1) + offset
+
+    def head(self, shown: Tensor, offset: Tensor) -> Tensor:
         """Ordered quantiles `[batch, horizon, quantiles]` from `shown` `[batch, horizon, units]`."""
-        levels = self.settings.quantiles
-        free = self.step_bias(self.output_layer(shown))
-        return ordered_quantiles(free[..., levels.index(0.5)], free, levels)
-
-
-class StepBias(keras.layers.Layer):  # type: ignore[misc]
-    """A bias of its own for each quantile of each horizon step: intervals widen along it."""
-
-    def __init__(self, horizon: int, quantiles: int) -> None:
-        super().__init__(name="step")
-        self._shape = horizon, quantiles
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002  # Keras' signature
-        """Make the weights `[horizon, quantiles]`."""
-        self.bias = self.add_weight(shape=self._shape, initializer="zeros", name="bias")
-        self.built = True
-
-    def call(self, free: Tensor) -> Tensor:
-        """`free` `[batch, horizon, quantiles]` with it."""
-        return free + self.bias
+        free = self.output_layer(shown) + offset
+        return ordered_quantiles(self.middle(free), free, self.settings.quantiles)

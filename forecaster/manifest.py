@@ -29,7 +29,8 @@ class NetworkSettings(BaseModel):
     A "carried" network takes `inputs` features of one observation and `recents` of each horizon step, a
     "segment" network a window of `inputs` observations, in segments of `segment_length`. What a window is short
     of is padding, which is masked, or was filled by the bundles that knew no other. An "encoder-decoder" takes
-    such a window with `calendar` terms of each step, of the horizon too.
+    such a window with `calendar` terms of each step, of the horizon too, and of the newest observation the
+    `features` and `recents` that a carried network takes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +40,7 @@ class NetworkSettings(BaseModel):
     short_windows: ShortWindows = "filled"
     attention: AttentionKind = "none"
     calendar: NonNegativeInt = 0
+    features: NonNegativeInt = 0
     inputs: PositiveInt
     recents: NonNegativeInt = 0
     units: tuple[PositiveInt, ...] = Field(min_length=1)
@@ -58,8 +60,8 @@ class NetworkSettings(BaseModel):
     def _one_layer(self) -> "NetworkSettings":
         if self.kind != "carried" and len(self.units) > 1:
             raise ValueError(f"units: a network of kind {self.kind} has one GRU layer")
-        if self.kind != "encoder-decoder" and (self.attention != "none" or self.calendar):
-            raise ValueError("attention and calendar belong to an encoder-decoder")
+        if self.kind != "encoder-decoder" and (self.attention != "none" or self.calendar or self.features):
+            raise ValueError("attention, calendar and features belong to an encoder-decoder")
         if self.kind == "encoder-decoder" and self.short_windows != "masked":
             raise ValueError("short_windows: an encoder-decoder masks them")
         return self
@@ -96,8 +98,8 @@ class Manifest(BaseModel):
                 raise ValueError("network.inputs is not the context_length")
             if self.network.kind == "segment" and LAST not in self.features.level_spans:
                 raise ValueError("features.level_spans has no 1, the last value that a window is counted from")
-            if self.network.kind == "encoder-decoder" and self.network.calendar != self.features.calendar:
-                raise ValueError("network.calendar is not the number of terms that its features give")
+            if self.network.kind == "encoder-decoder" and _known(self.network) != _given(self.features):
+                raise ValueError("network.calendar, features and recents are not the numbers that its features give")
         elif (self.network.inputs, self.network.recents) != (len(self.features.input_names), self.features.recents):
             raise ValueError("network.inputs and network.recents are not the numbers that its features give")
         return self
@@ -148,6 +150,14 @@ class Manifest(BaseModel):
                     f"{setting}: the configuration says {asked!r}, the bundle {settings.model.bundle} "
                     f"was trained for {made!r}"
                 )
+
+
+def _known(network: NetworkSettings) -> tuple[int, int, int]:
+    return network.calendar, network.features, network.recents
+
+
+def _given(features: FeatureSettings) -> tuple[int, int, int]:
+    return features.calendar, len(features.input_names), features.recents
 
 
 def content_digest(content: dict[str, Any]) -> str:

@@ -41,6 +41,12 @@ class Past(Protocol):
     def calendar(self, steps: Int) -> np.ndarray:
         """Calendar terms of `steps` after the origin: float32 `[n, len(steps), terms]`."""
 
+    def features(self) -> np.ndarray:
+        """What a network with carried state sees at the origin: float32 `[n, features]`."""
+
+    def recent(self, horizon: int) -> np.ndarray:
+        """Recent profiles less theirs at the next `horizon` steps: float32 `[n, horizon, recents]`, scaled."""
+
 
 @dataclass(frozen=True, slots=True)
 class TilePast:
@@ -81,6 +87,14 @@ class TilePast:
         """Implement `Past.calendar`."""
         index = self.tile.step.index[self.row] + self.column
         return calendar(index, steps, self.tile.step.state.settings.seasons)
+
+    def features(self) -> np.ndarray:
+        """Implement `Past.features`."""
+        return self.tile.step.inputs()[self.row, self.column]
+
+    def recent(self, horizon: int) -> np.ndarray:
+        """Implement `Past.recent`."""
+        return self.tile.step.recent(self.row, self.column, horizon)
 
 
 def calendar(index: Int, steps: Int, seasons: tuple[int, ...]) -> np.ndarray:

@@ -30,7 +30,6 @@ FEATURES = FeatureSettings(
     recent_rates=(0.3, 1.0),
 )
 WINDOWED = FEATURES.model_copy(update={"level_spans": (6.0, 20.0, 1.0)})  # for a segment network
-SEASONAL = FEATURES.model_copy(update={"recent_rates": ()})  # for an encoder–decoder
 FLAT = FeatureSettings(level_spans=(1.0, 6.0), residual_spans=(3.0,), scale_span=12.0)  # for step = "tick"
 CONTEXT = 8
 
@@ -108,7 +107,7 @@ def segment_network(
 def encoder_decoder(
     *,
     attention: AttentionKind = "none",
-    features: FeatureSettings = SEASONAL,
+    features: FeatureSettings = FEATURES,
     units: int = 5,
     horizon: int = 4,
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9),
@@ -117,7 +116,8 @@ def encoder_decoder(
     """The same of an encoder and a decoder."""
     shape = NetworkSettings(
         kind="encoder-decoder", short_windows="masked", attention=attention, calendar=features.calendar,
-        inputs=context, units=(units,), horizon=horizon, quantiles=quantiles,
+        features=len(features.input_names), recents=features.recents, inputs=context, units=(units,), horizon=horizon,
+        quantiles=quantiles,
     )  # fmt: skip
     made = EncoderDecoder(shape, 0)
     randomise(made, 0, 0.5)
@@ -143,8 +143,6 @@ def share_compiled(engine: ServingEngine, made: AnyNetwork) -> None:
 
 
 def features_of(made: AnyNetwork) -> FeatureSettings:
-    if isinstance(made, EncoderDecoder):
-        return SEASONAL
     return WINDOWED if isinstance(made, SegmentNetwork) else FEATURES
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from builders import (
     CONTEXT,
+    FEATURES,
     FLAT,
-    SEASONAL,
     Tick,
     assert_equal,
     encoder_decoder,
@@ -50,10 +50,13 @@ def slow_weights(kind, weights, state, outputs):
     return shares / shares.sum()
 
 
-def slow_forecast(made, steps, calendar, taught=None):
+def slow_forecast(made, steps, calendar, features, recent, taught=None):
     """Quantiles and attention of one series, from its unpadded `steps`, fed `taught` where that is known."""
     kind, levels = made.settings.attention, made.settings.quantiles
     weights = {name: weight.numpy().astype(np.float64) for name, weight in named_weights(made).items()}
+    offset = (features @ weights["skip/kernel"] + weights["skip/bias"]).reshape(-1, len(levels))
+    if made.settings.recents:
+        offset[:, levels.index(0.5)] += (recent * weights["recent/kernel"]).sum(axis=1)
     outputs, state = [], np.zeros(made.settings.units[0])
     for row in steps:
         state = slow_gru("encoder", weights, [row], state)
@@ -68,34 +71,40 @@ def slow_forecast(made, steps, calendar, taught=None):
             shares = slow_weights(kind, weights, state, outputs)
             looks.append(shares)
             shown = np.tanh(np.concatenate([shares @ np.array(outputs), state]) @ weights["attention/joined"])
-        free.append(shown @ weights["output/kernel"] + weights["step/bias"][step])
+        free.append(shown @ weights["output/kernel"] + offset[step])
         fed = free[-1][levels.index(0.5)]
     return slow_quantiles(np.array(free), levels), np.array(looks)
 
 
 def drawn(made, lengths, seed):
     """What the network is called with for windows of these lengths; their padding is numbers that must not matter."""
-    random, settings_ = np.random.default_rng(seed), made.settings
-    steps = random.normal(0, 1, (len(lengths), settings_.inputs, 2 + settings_.calendar)).astype(np.float32)
-    calendar = random.normal(0, 1, (len(lengths), settings_.horizon, settings_.calendar)).astype(np.float32)
-    return steps, np.array(lengths, np.int32), calendar
+    random = np.random.default_rng(seed)
+    arrays = [random.normal(0, 1, (len(lengths), *shape)).astype(kind) for shape, kind in made.shapes(CONTEXT)]
+    arrays[1] = np.array(lengths, np.int32)
+    return arrays
+
+
+def alone(seen, row):
+    """What `slow_forecast` takes of one row of `seen`, without its padding."""
+    steps, length, *more = seen
+    return steps[row, : length[row]], *(array[row] for array in more)
 
 
 lengths = st.lists(st.integers(1, CONTEXT), min_size=1, max_size=5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("features", [SEASONAL, FLAT])
+@pytest.mark.parametrize("features", [FEATURES, FLAT])
 def test_all_series_in_one_loop_are_decoded_as_each_by_itself(kind, features):
     made = encoder_decoder(attention=kind, features=features)
 
     @given(lengths, st.integers(0, 2**16))
     @settings(max_examples=8, deadline=None)
     def holds(lengths, seed):
-        steps, length, calendar = drawn(made, lengths, seed)
-        found = np.asarray(made.call(steps, length, calendar))
-        for row, n in enumerate(lengths):
-            expected, _ = slow_forecast(made, steps[row, :n], calendar[row])
+        seen = drawn(made, lengths, seed)
+        found = np.asarray(made.call(*seen))
+        for row in range(len(lengths)):
+            expected, _ = slow_forecast(made, *alone(seen, row))
             np.testing.assert_allclose(found[row], expected, rtol=1e-5, atol=1e-5)
 
     holds()
@@ -108,13 +117,11 @@ def test_padding_is_never_looked_at_and_the_shares_of_the_rest_sum_to_one(kind):
     @given(lengths, st.integers(0, 2**16))
     @settings(max_examples=8, deadline=None)
     def holds(lengths, seed):
-        steps, length, calendar = drawn(made, lengths, seed)
-        looks = np.asarray(made.looks(steps, length, calendar))
+        seen = drawn(made, lengths, seed)
+        looks = np.asarray(made.looks(*seen))
         for row, n in enumerate(lengths):
             assert (looks[row, :, n:] == 0).all()
-            np.testing.assert_allclose(
-                looks[row, :, :n], slow_forecast(made, steps[row, :n], calendar[row])[1], atol=1e-5
-            )
+            np.testing.assert_allclose(looks[row, :, :n], slow_forecast(made, *alone(seen, row))[1], atol=1e-5)
         np.testing.assert_allclose(looks.sum(axis=-1), 1, rtol=1e-5)
 
     holds()
@@ -124,14 +131,14 @@ def test_padding_is_never_looked_at_and_the_shares_of_the_rest_sum_to_one(kind):
 @pytest.mark.parametrize("on_gpu", [False, True])
 def test_what_is_fitted_is_fed_what_the_teacher_gives_and_else_its_own_point(kind, on_gpu):
     made, random = encoder_decoder(attention=kind), np.random.default_rng(0)
-    steps, length, calendar = drawn(made, [3, CONTEXT, 1], 1)
+    seen = drawn(made, [3, CONTEXT, 1], 1)
     taught = random.normal(0, 1, (3, 4)).astype(np.float32)
     taught[random.random(taught.shape) < 0.5] = NAN
     scored = ScoredDecoder(made, on_gpu=on_gpu)
     ones = np.ones((3, 4, 5), np.float32)
-    found = np.asarray(scored.forecasts(scored.weights(), ones, steps, length, calendar, taught))
-    for row, n in enumerate(length):
-        expected, _ = slow_forecast(made, steps[row, :n], calendar[row], taught[row])
+    found = np.asarray(scored.forecasts(scored.weights(), ones, *seen, taught))
+    for row in range(3):
+        expected, _ = slow_forecast(made, *alone(seen, row), taught[row])
         np.testing.assert_allclose(found[row], expected, rtol=1e-5, atol=1e-5)
 
 
@@ -169,7 +176,7 @@ def configured(**model):
 @settings(max_examples=8, deadline=None)
 def test_windows_and_targets_of_training_are_those_of_serving(missing, transform, kind, seed):
     made, setup = encoder_decoder(attention=kind), configured()
-    features = SEASONAL.model_copy(update={"transform": transform})
+    features = FEATURES.model_copy(update={"transform": transform})
     values = np.random.default_rng(seed).normal(50, 3, (2, 40))
     values[0, sorted(missing)] = NAN
     ticks = recording(values)
@@ -203,10 +210,10 @@ def test_windows_and_targets_of_training_are_those_of_serving(missing, transform
 def test_a_cold_window_of_training_is_that_of_a_series_that_has_just_begun(lengths, seed):
     made, values = encoder_decoder(), np.random.default_rng(seed).normal(50, 3, (1, 60))
     row, length = 20 + 7 * np.arange(len(lengths)), np.array(lengths)
-    cold = cold_past(feature_table(sequences([recording(values)], configured()), SEASONAL), row, length)
+    cold = cold_past(feature_table(sequences([recording(values)], configured()), FEATURES), row, length)
     for n, (at, many) in enumerate(zip(row, lengths, strict=True)):
         from_there = recording(values).part(at - many + 1, at + 1)
-        table = feature_table(sequences([from_there], configured()), SEASONAL)
+        table = feature_table(sequences([from_there], configured()), FEATURES)
         young = WindowExamples(Examples(table, 4, 2**62), made).past(np.array([many - 1]))
         for one, other in zip(made.seen(cold.take(np.array([n])), CONTEXT), made.seen(young, CONTEXT), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
@@ -290,9 +297,9 @@ def test_what_the_report_shows_of_an_origin_is_what_its_forecast_looked_at(kind)
     made, random = encoder_decoder(attention=kind), np.random.default_rng(0)
     ticks = recording(random.normal(50, 3, (2, 40)))
     observed = observe(ticks, configured().stream, CONTEXT)
-    table = feature_table(sequences([ticks], configured()), SEASONAL)
+    table = feature_table(sequences([ticks], configured()), FEATURES)
     past = WindowExamples(Examples(table, 4, 2**62), made)
     for row in (42, 75):  # of the second series
-        found = attended(made, SEASONAL, observed, "s1", int(observed.origin_ms[row]))
+        found = attended(made, FEATURES, observed, "s1", int(observed.origin_ms[row]))
         expected = np.asarray(made.looks(*made.seen(past.past(np.array([row])), CONTEXT)))[0]
         np.testing.assert_allclose(found, expected[:, : min(row - 39, CONTEXT)], atol=1e-6)

@@ -39,8 +39,8 @@ def candidates(prepared: Prepared, settings: Settings, scratch: Scratch) -> list
     made = []
     for seasons in offered:
         features = FeatureSettings.derive(seasons, model.context_length, model.transform)
-        features = features if model.network == "carried" else windowed(features, model.network)
-        made.append(_first_scale(features, prepared, scratch))
+        features = _first_scale(windowed(features) if model.network == "segment" else features, prepared, scratch)
+        made.append(features)
     return [Candidate(*one) for one in product(made, settings.training.sizes or (model.units,))]
 
 

@@ -107,6 +107,8 @@ def _decoded(candidate: Candidate, examples: Examples, split: Split, settings: S
         short_windows="masked",
         attention=model.attention,
         calendar=candidate.features.calendar,
+        features=len(candidate.features.input_names),
+        recents=candidate.features.recents,
         inputs=model.context_length,
         units=candidate.units,
         horizon=model.horizon,

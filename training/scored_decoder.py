@@ -54,24 +54,28 @@ class ScoredDecoder(FlatWeights):
         return int(batch[1].sum())
 
     def forecasts(
-        self, weights: Tensor, noise: Tensor, windows: Tensor, length: Tensor, calendar: Tensor, taught: Tensor
+        self, weights: Tensor, noise: Tensor, windows: Tensor, length: Tensor, calendar: Tensor, *more: Tensor
     ) -> Tensor:
-        """Quantiles `[windows, horizon, quantiles]` from what the network's `seen` gives, fed as `taught` says."""
+        """Quantiles `[windows, horizon, quantiles]` from what the network's `seen` gives, fed as the last array says.
+
+        What is fed back is not dropped out: noise that adds up along the horizon would teach to ignore it.
+        """
         network = self._network
+        *skipping, taught = more
         with self.given(weights):
             start, memory = network.start(self._encoded(windows), windows, length)
+            offset = network.offset(*skipping)
 
             def step(carry: tuple[Tensor, ...], row: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
                 state, shown, point = carry
-                terms, bias, true, kept = row
+                terms, of_step, true = row
                 fed = tf.where(tf.math.is_nan(true), point, true)
                 state, shown = network.decode(state, shown, fed, terms, memory)
-                return state, shown, network.middle(shown * kept, bias)
+                return state, shown, network.point(shown, of_step)
 
-            by_step = [tf.transpose(rows, (1, 0, *range(2, rows.ndim))) for rows in (calendar, taught, noise)]
-            rows = by_step[0], network.middle_bias(), *by_step[1:]
+            rows = tf.transpose(calendar, (1, 0, 2)), tf.transpose(network.middle(offset)), tf.transpose(taught)
             _, shown, _ = tf.scan(step, rows, initializer=start)
-            return network.head(tf.transpose(shown, (1, 0, 2)) * noise)
+            return network.head(tf.transpose(shown, (1, 0, 2)) * noise, offset)
 
     def _encoded(self, windows: Tensor) -> Tensor:
         """The encoder's outputs `[windows, rounds, units]`: on a GPU by cuDNN through Keras' layer."""

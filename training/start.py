@@ -19,7 +19,7 @@ def start_from_residuals(network: Network | EncoderDecoder, examples: Examples) 
     goes into the width of the intervals, while the point already fits itself to noise.
     """
     levels = network.settings.quantiles
-    bias = network.step_bias if isinstance(network, EncoderDecoder) else network.output_layer
+    bias = network.skip if isinstance(network, EncoderDecoder) else network.output_layer
     apart, middle = _apart(examples, levels), levels.index(0.5)
     wanted = np.insert(np.log(np.expm1(apart)), middle, 0.0, axis=-1)  # softplus gives `apart` back
     network.output_layer.kernel.assign(np.zeros(network.output_layer.kernel.shape, np.float32))

@@ -6,7 +6,7 @@ from math import gcd
 
 import numpy as np
 
-from forecaster.config import ModelSettings, NetworkKind
+from forecaster.config import ModelSettings
 from forecaster.features import LAST, Features, FeatureSettings
 from forecaster.past import Past, TilePast, calendar
 from forecaster.records import Float, Int
@@ -34,9 +34,9 @@ def default_segment_length(model: ModelSettings) -> int:
     return next(length for length in range(min(both, longest), 0, -1) if both % length == 0)
 
 
-def windowed(features: FeatureSettings, kind: NetworkKind) -> FeatureSettings:
-    """`features` without what a network over windows has no input for, and with what its window is counted from."""
-    more = (LAST,) if kind == "segment" and LAST not in features.level_spans else ()
+def windowed(features: FeatureSettings) -> FeatureSettings:
+    """`features` with what a segment network counts from, the last value, and without what it has no input for."""
+    more = () if LAST in features.level_spans else (LAST,)
     return features.model_copy(update={"level_spans": features.level_spans + more, "recent_rates": ()})
 
 
@@ -82,6 +82,14 @@ class TablePast:
         data = self.table.data
         run = data.run_of(self.row)
         return calendar(data.index[run] + self.row - data.first[run], steps, self.table.settings.seasons)
+
+    def features(self) -> np.ndarray:
+        """Implement `Past.features`."""
+        return self.table.inputs[self.row]
+
+    def recent(self, horizon: int) -> np.ndarray:
+        """Implement `Past.recent`."""
+        return self.table.recents(self.row, horizon)
 
 
 def cold_past(table: FeatureTable, row: Int, length: Int) -> TilePast:

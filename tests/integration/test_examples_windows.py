@@ -52,7 +52,7 @@ def test_an_example_is_trained_and_served_from_the_first_tick_of_a_new_sensor_on
         done = forecaster(*command)
         assert done.returncode == 0, done.stderr
     with stream.daemon() as daemon:
-        wait_until(lambda: daemon.metric("forecaster_forecasts_total") >= ticks, 60, what="every forecast")
+        wait_until(lambda: daemon.metric("forecaster_forecasts_total") >= ticks, 120, what="every forecast")
         assert daemon.outcomes() == {"forecast": ticks}
         seen, padding = (daemon.metric("forecaster_window_steps_total", part=part) for part in ("seen", "padding"))
         assert seen >= ticks
@@ -64,4 +64,5 @@ def test_an_example_is_trained_and_served_from_the_first_tick_of_a_new_sensor_on
         validator.validate(forecast)
     assert sum(forecast["series"] == "new" for forecast in forecasts) == 30
     assert json.loads((bundle / "manifest.json").read_text())["training"]["padding"] > 0
-    assert_equal_forecasts(forecasts, [json.loads(line) for line in (tmp_path / "replay.jsonl").open()])
+    replayed = (tmp_path / "replay.jsonl").read_text("utf-8").splitlines()
+    assert_equal_forecasts(forecasts, [json.loads(line) for line in replayed])
