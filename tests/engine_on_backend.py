@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from builders import Tick, network, pipeline, records_of, run
+from builders import Tick, encoder_decoder, network, pipeline, records_of, run, segment_network
 
 from forecaster.engine import Engine
 
@@ -18,10 +18,12 @@ def main(path: Path) -> None:
     made, draw = network(), np.random.default_rng(0)
     found = {}
     ticks = [Tick(f"s{n % 30}", n // 30, float(value)) for n, value in enumerate(draw.normal(20, 3, 600))]
-    outputs = run(pipeline(made=made), records_of(ticks), [1, 31, 40, 400, 597])
-    found["forecasts"] = np.concatenate(
-        [output.forecasts.quantiles / output.forecasts.scale[:, None, None] for output in outputs]
-    ).tolist()
+    over_windows = segment_network(short_windows="masked"), encoder_decoder(attention="additive")
+    for one, few in ((made, ticks), *((one, ticks[:120]) for one in over_windows)):
+        outputs = run(pipeline(made=one), records_of(few), [1, 31, 40, 400, 597])
+        found[f"forecasts {one.settings.kind} {one.settings.attention}"] = np.concatenate(
+            [output.forecasts.quantiles / output.forecasts.scale[:, None, None] for output in outputs]
+        ).tolist()
     inputs = draw.normal(0, 1, (20, 9, made.settings.inputs)).astype(np.float32)
     recent = draw.normal(0, 1, (20, made.settings.horizon, made.settings.recents)).astype(np.float32)
     for resident in (None, 64):

@@ -1,18 +1,22 @@
 """Networks over windows of unequal length: padding leaves no trace, and nothing is made up before the first value."""
 
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
-from builders import Tick, assert_equal, pipeline, published, records_of, run, segment_network
+from builders import WINDOWED, Tick, assert_equal, pipeline, published, records_of, run, segment_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_segment_network import configured, recording
 
 from forecaster.bundle import named_weights
 from forecaster.past import right_padded
-from forecaster.shapes import halvings
+from forecaster.shapes import halvings, rung
 from forecaster.window_engine import WindowEngine
-from training.window_examples import bucketed
+from training.data import sequences
+from training.examples import Examples
+from training.table import feature_table
+from training.window_examples import POOL, WindowExamples, bucketed, cold_past
 
 LONG = 64  # a window with several rungs below it
 
@@ -174,3 +178,30 @@ def test_until_a_shorter_length_is_compiled_the_longest_serves(masked):
     while engine.compile_next():
         pass
     assert engine.lengths == made.lengths
+
+
+def test_batches_of_training_are_padded_to_the_rung_of_their_longest_window_and_some_series_have_just_begun():
+    made = segment_network(short_windows="masked", context=LONG)
+    values = np.random.default_rng(0).normal(50, 3, (1, 400))
+    table = feature_table(sequences([recording(values)], configured()), WINDOWED)
+    examples = WindowExamples(Examples(table, 4, 2**62), made)
+    batches = list(islice(examples.batches(16, np.random.default_rng(1)), POOL))
+    segments = np.concatenate([batch[1] for batch in batches])
+    for windows, length, target, weight in batches:
+        assert windows.shape == (16, rung(int(length.max()) * made.length, made.lengths), 2)
+        assert (windows[np.arange(windows.shape[1] // made.length).repeat(made.length) >= length[:, None]] == 0).all()
+        assert target.shape == weight.shape == (16, 4)
+    assert {batch[0].shape[1] for batch in batches} > {LONG}
+    assert 0.5 < np.mean(segments == LONG // made.length) < 0.9
+
+
+def test_a_window_that_has_just_begun_weighs_what_its_scale_is_of_the_one_the_series_has_in_the_end():
+    values = np.random.default_rng(0).normal(50, 3, (1, 200))
+    table = feature_table(sequences([recording(values)], configured()), WINDOWED)
+    row, made = np.arange(100, 110), segment_network(short_windows="masked", context=LONG)
+    examples = WindowExamples(Examples(table, 4, 2**62), made)
+    *_, weight = examples._batch(row, np.ones(10, np.int64), np.ones(10, bool))
+    cold = cold_past(table, row, np.ones(10, np.int64))
+    np.testing.assert_allclose(weight, np.tile(cold.scale() / table.scale[row], (4, 1)).T, rtol=1e-6)
+    *_, weight = examples._batch(row, np.full(10, LONG), np.zeros(10, bool))
+    np.testing.assert_array_equal(weight, 1)
