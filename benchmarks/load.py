@@ -18,12 +18,15 @@ from benchmarks.harness import Series
 
 Arrival = tuple[float, bytes, bytes]  # epoch seconds, key, value
 ORIGIN = re.compile(rb'"origin":(\d+)')
-LATENCY = {"linger.ms": 0, "partitioner": "murmur2_random", "queue.buffering.max.messages": 2_000_000}
+SENDING = {"partitioner": "murmur2_random", "queue.buffering.max.messages": 2_000_000}
+AT_ONCE = 1_000  # ticks a second up to which each is sent by itself: more requests would be all that the broker does
+LINGER_MS = 5  # above it, librdkafka's default; what a tick waits for it counts
 
 
 def send_evenly(bootstrap: str, topic: str, series: Series, rate: float, count: int, began: float) -> None:
     """`count` ticks, the n-th due at epoch second `began` + n / `rate`, which is also its record's timestamp."""
-    producer, sent = Producer({"bootstrap.servers": bootstrap, **LATENCY}), 0
+    linger = 0 if rate <= AT_ONCE else LINGER_MS
+    producer, sent = Producer({"bootstrap.servers": bootstrap, "linger.ms": linger, **SENDING}), 0
     while sent < count:
         due = min(count, int((time.time() - began) * rate) + 1)
         for n, (key, value) in enumerate(series.ticks(max(0, due - sent)), sent):

@@ -8,6 +8,7 @@ backlogs of the same size in turn, checkpoints included.
 
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 from benchmarks.contender import Contender, Setup, Turn, take_turns
 from benchmarks.harness import CLIENTS, DELIVERIES, Lab, MissingError, Series, main
@@ -60,11 +61,16 @@ def profile(daemon: Contender, turn: Turn, before: dict[str, float], ticks: int,
 
 def start_echo(lab: Lab, client: str, daemon: Contender) -> Contender:
     """An echo that answers with the forecasts of `daemon`."""
-    forecasts = lab.folder / f"forecasts-{client}.tsv"
-    forecasts.write_bytes(b"".join(b"%s\t%s\n" % answer for answer in daemon.answers(ANSWERS)))
-    echo = Contender(lab)
+    forecasts, echo = forecasts_of(daemon, ANSWERS), Contender(lab)
     command = "-m", "benchmarks.echo", "--client", client, str(echo.config), str(forecasts), ENDLESS
     return echo.start(sys.executable, *command)
+
+
+def forecasts_of(daemon: Contender, most: int) -> Path:
+    """A file of up to `most` forecasts that `daemon` has published, as `benchmarks.echo` reads them."""
+    file = daemon.config.with_suffix(".tsv")
+    file.write_bytes(b"".join(b"%s\t%s\n" % answer for answer in daemon.answers(most)))
+    return file
 
 
 if __name__ == "__main__":

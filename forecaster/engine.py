@@ -19,7 +19,7 @@ from forecaster.shapes import Shape, Shapes, pad_rows, rung
 from forecaster.tile import Scaled, Stage, Tile
 
 if TYPE_CHECKING:
-    from forecaster.config import Precision
+    from forecaster.config import Aggregate, Precision
 
 SERIES_LADDER = (2, 16, 128, 1024, 4096)
 ROUNDS_LADDER = (1, 8, 64, 512)
@@ -37,8 +37,8 @@ class Engine:
 
     def __init__(self, network: Network, resident: int | None = None) -> None:
         self.network = network
-        units = network.settings.units
-        self.hidden: Hidden = HostHidden(units) if resident is None else DeviceHidden(units, resident)
+        widths = list(network.state_widths.values())
+        self.hidden: Hidden = HostHidden(widths) if resident is None else DeviceHidden(widths, resident)
         wide, cells = (ON_ACCELERATOR, ON_ACCELERATOR[-1]) if on_accelerator() else ((), MOST_CELLS)
         self.shapes = Shapes((*SERIES_LADDER, *wide), ROUNDS_LADDER, cells)
         self.compiled_shapes = 0
@@ -65,8 +65,7 @@ class Engine:
 
         State on the device is not to be touched from two threads: there all shapes are compiled at once.
         """
-        state = [np.zeros((TRIED, units), np.float32) for units in self.network.settings.units]
-        compiler, seconds = faster(self.network.step, [state, *self._zeros(TRIED)])
+        compiler, seconds = faster(self.network.step, [self._nothing_carried(), *self._zeros(TRIED)])
         self._compile(compiler)
         self.shapes.ready = []
         singles = len(self._singles())
@@ -86,11 +85,14 @@ class Engine:
         for precision in precisions:
             self.network.precision = precision
             step = compile_function(self.network.step)
-            state: Any = [np.zeros((TRIED, units), np.float32) for units in settings.units]
+            state: Any = self._nothing_carried()
             for inputs in rounds:
                 quantiles, state = step(state, inputs, recent)
             found.append(to_numpy(quantiles))
         return float(np.abs(found[0] - found[1]).max())
+
+    def _nothing_carried(self) -> list[np.ndarray]:
+        return [np.zeros((TRIED, width), np.float32) for width in self.network.state_widths.values()]
 
     def compile_next(self) -> bool:
         """Compile one more of the shapes, which is used from then on; False where there is none left.
@@ -121,23 +123,23 @@ class Engine:
     def _zeros(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and recent profiles of so many rows."""
         settings = self.network.settings
-        recent = np.zeros((rows, settings.horizon, settings.recents), np.float32)
+        recent = np.zeros((rows, settings.outputs, settings.recents), np.float32)
         return np.zeros((rows, settings.inputs), np.float32), recent
 
     def rows(self, slot: Int) -> dict[str, np.ndarray]:
-        """A copy of the state of `slot` by layer."""
-        return {f"hidden.{layer}": rows for layer, rows in enumerate(self.hidden.read(slot))}
+        """A copy of the state of `slot` by name."""
+        return dict(zip(self.network.state_widths, self.hidden.read(slot), strict=True))
 
     def put(self, slot: Int, rows: Mapping[str, np.ndarray]) -> None:
         """Make `rows`, as `rows` gave them, the state of `slot`."""
-        self.hidden.write(slot, [rows[f"hidden.{layer}"] for layer in range(len(self.network.settings.units))])
+        self.hidden.write(slot, [rows[name] for name in self.network.state_widths])
 
     def grow(self, capacity: int) -> None:
         """Make room for slots below `capacity`; more than were meant to be on the device is compiled for anew."""
         if self._resident is not None and capacity > self._resident:
             slots = np.arange(self._resident)
             kept, self._resident = self.hidden.read(slots), capacity
-            self.hidden = DeviceHidden(self.network.settings.units, capacity)
+            self.hidden = DeviceHidden(list(self.network.state_widths.values()), capacity)
             self.hidden.write(slots, kept)
             self._compile(self._compiler)
         self.hidden.grow(capacity)
@@ -145,29 +147,32 @@ class Engine:
     def forget(self, slots: Int) -> None:
         """Return `slots` to the state before the first observation."""
         if len(slots):
-            self.hidden.write(slots, [0.0] * len(self.network.settings.units))
+            self.hidden.write(slots, [0.0] * len(self.network.state_widths))
 
     def forecast(self, tile: Tile, stage: Stage) -> Scaled:
         """Scaled quantiles at the tile's cells, on their way; every state moves on to its last round."""
-        horizon, (series, rounds) = self.network.settings.horizon, tile.valid.shape
+        ahead, (series, rounds) = self._ahead(), tile.valid.shape
         with stage("features"):
             inputs = tile.step.inputs()
         if rounds == 1:
             with stage("features"):
-                recent = tile.step.recent(np.arange(series), np.zeros(series, np.int64), horizon)
+                recent = tile.step.recent(np.arange(series), np.zeros(series, np.int64), *ahead)
             with stage("infer"):
                 return Scaled([self.step(tile.slot, inputs[:, 0], recent)], tile.row)
         with stage("infer"):
             hidden = self.advance(tile.slot, inputs, tile.valid)
-            recent = tile.step.recent(tile.row, tile.column, horizon)
+            recent = tile.step.recent(tile.row, tile.column, *ahead)
             return self.head(hidden[tile.row, tile.column], inputs[tile.row, tile.column], recent)
 
     def baseline(self, tile: Tile) -> Float:
-        """Level plus profiles of the next steps, `[n, horizon]`."""
-        return tile.step.baseline(tile.row, tile.column, self.network.settings.horizon)
+        """Level plus profiles of the next steps, or their aggregate: `[n, outputs]`."""
+        return tile.step.baseline(tile.row, tile.column, *self._ahead())
+
+    def _ahead(self) -> tuple[int, "Aggregate | None"]:
+        return self.network.settings.horizon, self.network.settings.aggregate
 
     def step(self, slot: Int, inputs: np.ndarray, recent: np.ndarray) -> Any:
-        """Carry `slot` through one round; scaled quantiles `[rows, horizon, quantiles]`, those of `slot` first."""
+        """Carry `slot` through one round; scaled quantiles `[rows, outputs, quantiles]`, those of `slot` first."""
         rows = rung(len(slot), self.shapes.series)
         return self.hidden.carry(self._step, slot, rows, pad_rows(inputs, rows), pad_rows(recent, rows))
 

@@ -21,6 +21,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
+from forecaster.aggregates import aggregated
+from forecaster.config import Aggregate
 from forecaster.profiles import ProfilePath
 from forecaster.records import Bool, Float, Int
 from forecaster.recurrences import exponential_mean, one_round_earlier
@@ -83,6 +85,19 @@ class FeatureSettings(BaseModel):
         """The inverse of `transformed`."""
         with np.errstate(over="ignore"):  # a value that is not finite is refused where it would be published
             return transformed if self.transform == "none" else np.exp(transformed)
+
+    def aggregated(self, transformed: Float, aggregate: Aggregate | None) -> Float:
+        """`transformed` steps `[n, horizon, …]` as the transformed aggregate of their values `[n, 1, …]`."""
+        if aggregate is None:
+            return transformed
+        return self.transformed(aggregated(self.restored(transformed), aggregate))
+
+    def moved(self, transformed: Float, moves: np.ndarray, aggregate: Aggregate | None) -> np.ndarray:
+        """By how much that aggregate moves where its steps do by each of `moves` `[n, horizon, k]`: `[n, 1, k]`."""
+        if aggregate is None:
+            return moves
+        after = self.aggregated(transformed[..., None] + moves, aggregate)
+        return after - self.aggregated(transformed, aggregate)[..., None]
 
     @property
     def longest_span(self) -> float:
@@ -220,9 +235,9 @@ class FeatureStep:
         stacked = np.concatenate([scaled, volatility, np.stack(plain).astype(float)])
         return np.ascontiguousarray(np.moveaxis(stacked, 0, -1), dtype=np.float32)
 
-    def baseline(self, row: Int, column: Int, horizon: int) -> Float:
-        """Level plus profiles of the next `horizon` steps, `[n, horizon]`, as known at (row, column)."""
-        return self.expected(row, column, np.arange(1, horizon + 1))
+    def baseline(self, row: Int, column: Int, horizon: int, aggregate: Aggregate | None = None) -> Float:
+        """Level plus profiles of the next steps, or their aggregate, as known at (row, column): `[n, outputs]`."""
+        return self.state.settings.aggregated(self.expected(row, column, np.arange(1, horizon + 1)), aggregate)
 
     def expected(self, row: Int, column: Int, steps: Int) -> Float:
         """Level plus profiles `steps` after (row, column), 0 and below at it and before: `[n, len(steps)]`."""
@@ -245,12 +260,14 @@ class FeatureStep:
         values = settings.restored(baseline[..., None] + scale[:, None, None] * scaled.astype(np.float64))
         return values, scale if settings.transform == "none" else scale * np.exp(self.level[0, row, column])
 
-    def recent(self, row: Int, column: Int, horizon: int) -> np.ndarray:
-        """Recent profiles less theirs at the next `horizon` steps: float32 `[n, horizon, recents]`, scaled."""
+    def recent(self, row: Int, column: Int, horizon: int, aggregate: Aggregate | None = None) -> np.ndarray:
+        """What recent profiles move the baseline of the next steps by: float32 `[n, outputs, recents]`, scaled."""
         ahead, rates = np.arange(1, horizon + 1), len(self.state.settings.recent_rates)
-        found = np.zeros((len(row), horizon, self.state.settings.recents), np.float32)
+        found: np.ndarray = np.zeros((len(row), horizon, self.state.settings.recents), np.float32)
         for number, path in enumerate(self.profiles if rates else []):
             found[..., number * rates : (number + 1) * rates] = path.recent_ahead(row, column, ahead)
+        if aggregate is not None:
+            found = self.state.settings.moved(self.baseline(row, column, horizon), found, aggregate)
         scale = self.safe_scale()[row, column][:, None, None]
         return np.clip(found / scale, -CLIP, CLIP).astype(np.float32)
 

@@ -17,7 +17,7 @@ REBUILD_CELLS = 1 << 16  # series × rounds whose features are made at once: bou
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """Forecasts of the block's rows `row` `[n]`: `quantiles` `[n, horizon, levels]` ascend per step.
+    """Forecasts of the block's rows `row` `[n]`: `quantiles` `[n, outputs, levels]` ascend.
 
     `scale` and `seen` are the series' scale and number of values at that row.
     """
@@ -96,7 +96,7 @@ class Inference:
         return Emitted(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
 
     def _nothing(self) -> Emitted:
-        shape = (0, self._network.horizon, len(self._network.quantiles))
+        shape = (0, self._network.outputs, len(self._network.quantiles))
         return Emitted(np.zeros(0, np.int64), np.zeros(shape), np.zeros(0), np.zeros(0, np.int64))
 
     def _tile(self, block: Block, emit: Bool, first: Int, left: Int, rounds: int) -> "_Pending":

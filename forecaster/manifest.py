@@ -8,7 +8,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from forecaster.config import (
+    Aggregate,
     AttentionKind,
+    CellKind,
     NetworkKind,
     Quantiles,
     Settings,
@@ -30,7 +32,8 @@ class NetworkSettings(BaseModel):
     "segment" network a window of `inputs` observations, in segments of `segment_length`. What a window is short
     of is padding, which is masked, or was filled by the bundles that knew no other. An "encoder-decoder" takes
     such a window with `calendar` terms of each step, of the horizon too, and of the newest observation the
-    `features` and `recents` that a carried network takes.
+    `features` and `recents` that a carried network takes. With an `aggregate` of the horizon that is all that is
+    forecast, and `recents` are of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,8 +46,10 @@ class NetworkSettings(BaseModel):
     features: NonNegativeInt = 0
     inputs: PositiveInt
     recents: NonNegativeInt = 0
+    cell: CellKind = "gru"
     units: tuple[PositiveInt, ...] = Field(min_length=1)
     horizon: PositiveInt
+    aggregate: Aggregate | None = None
     quantiles: Quantiles
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
@@ -57,14 +62,25 @@ class NetworkSettings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _one_layer(self) -> "NetworkSettings":
-        if self.kind != "carried" and len(self.units) > 1:
-            raise ValueError(f"units: a network of kind {self.kind} has one GRU layer")
+    def _over_windows(self) -> "NetworkSettings":
         if self.kind != "encoder-decoder" and (self.attention != "none" or self.calendar or self.features):
             raise ValueError("attention, calendar and features belong to an encoder-decoder")
+        if self.kind == "carried":
+            return self
         if self.kind == "encoder-decoder" and self.short_windows != "masked":
             raise ValueError("short_windows: an encoder-decoder masks them")
+        if len(self.units) > 1:
+            raise ValueError(f"units: a network of kind {self.kind} has one GRU layer")
+        if self.cell != "gru":
+            raise ValueError(f"cell: a network of kind {self.kind} has a GRU")
+        if self.aggregate is not None:
+            raise ValueError(f"aggregate: a network of kind {self.kind} forecasts every step of the horizon")
         return self
+
+    @property
+    def outputs(self) -> int:
+        """Numbers forecast at each quantile: one a step of the horizon, or their aggregate alone."""
+        return 1 if self.aggregate else self.horizon
 
 
 class Manifest(BaseModel):
@@ -134,6 +150,7 @@ class Manifest(BaseModel):
             f"model.{name}": (getattr(settings.model, name), made)
             for name, made in (
                 ("horizon", self.network.horizon),
+                ("aggregate", self.network.aggregate),
                 ("quantiles", self.network.quantiles),
                 ("context_length", self.context_length),
                 ("transform", self.features.transform),
@@ -141,6 +158,7 @@ class Manifest(BaseModel):
                 ("segment_length", self.network.segment_length),
                 ("short_windows", self.network.short_windows),
                 ("attention", self.network.attention),
+                ("cell", self.network.cell),
             )
             if name in stated
         }

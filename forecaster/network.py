@@ -1,9 +1,9 @@
 """The many-to-many network in Keras 3 operations: it forecasts the whole horizon at every step.
 
-Stacked GRU layers carry their hidden state; the outputs come from the last layer and, by a linear
-skip, straight from the inputs. Each horizon step adds what the recent profiles differ by from the slow
-one at its phase, each by a weight of its own. The middle quantile is a free output and its neighbours are stepped
-away from it by positive amounts, so quantiles are ordered whatever the weights.
+Stacked recurrent layers (GRU or LSTM) carry their state; the outputs come from the last layer and, by a linear
+skip, straight from the inputs. There is one output a step of the horizon, or one for their aggregate. Each adds
+what the recent profiles move it by, each by a weight of its own. The middle quantile is a free output and its
+neighbours are stepped away from it by positive amounts, so quantiles are ordered whatever the weights.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from forecaster.cells import CELLS, State
 from forecaster.manifest import NetworkSettings
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ Tensor = Any
 
 
 class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
-    """GRU layers with a linear skip. `hidden` trains on whole sequences; `step`, `advance` and `head` serve.
+    """Recurrent layers with a linear skip. `hidden` trains on whole sequences; `step`, `advance` and `head` serve.
 
     In serving, products of matrices are taken at `precision`; everything between them is float32.
     """
@@ -30,30 +31,37 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         super().__init__(name="forecaster")
         self.settings = settings
         self.precision: Precision = "float32"
+        self._cell = CELLS[settings.cell]
         drawn = int(np.random.default_rng(seed).integers(2**31))
         self.recurrent = [
-            keras.layers.GRU(
+            self._cell.layer(
                 units,
                 return_sequences=True,
                 kernel_initializer=keras.initializers.GlorotUniform(drawn + layer),
                 recurrent_initializer=keras.initializers.Orthogonal(seed=drawn + 100 + layer),
-                name=f"gru_{layer}",
+                name=f"{settings.cell}_{layer}",
             )
             for layer, units in enumerate(settings.units)
         ]
         self.dropout = keras.layers.Dropout(settings.dropout, seed=drawn)
-        outputs = settings.horizon * len(settings.quantiles)
+        outputs = settings.outputs * len(settings.quantiles)
         self.output_layer = keras.layers.Dense(
             outputs, kernel_initializer=keras.initializers.GlorotUniform(drawn + 200), name="output"
         )
         self.skip = keras.layers.Dense(outputs, use_bias=False, kernel_initializer="zeros", name="skip")
-        self.recent = RecentProfiles(settings.horizon, settings.recents)
+        self.recent = RecentProfiles(settings.outputs, settings.recents)
         self.build((None, None, settings.inputs))
 
     @property
     def parts(self) -> list[Any]:
         """The layers that have weights."""
         return [*self.recurrent, self.output_layer, self.skip, self.recent]
+
+    @property
+    def state_widths(self) -> dict[str, int]:
+        """Width of every array of the carried state by name, layer after layer."""
+        names, layers = self._cell.state, enumerate(self.settings.units)
+        return {f"{name}.{layer}": units for layer, units in layers for name in names}
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002  # Keras' signature
         """Make all weights; `input_shape` is `(None, None, inputs)`."""
@@ -64,11 +72,11 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         self.dropout.build((None, None, below))
         self.output_layer.build((None, below))
         self.skip.build((None, self.settings.inputs))
-        self.recent.build((None, self.settings.horizon, self.settings.recents))
+        self.recent.build((None, self.settings.outputs, self.settings.recents))
         self.built = True
 
     def call(self, inputs: Tensor, recent: Tensor, training: bool | None = None) -> Tensor:  # noqa: FBT001  # Keras' signature
-        """Quantiles `[batch, rounds, horizon, quantiles]` at every step of `[batch, rounds, inputs]`."""
+        """Quantiles `[batch, rounds, outputs, quantiles]` at every step of `[batch, rounds, inputs]`."""
         return self.head(self.hidden(inputs, training=training), inputs, recent)
 
     def hidden(self, inputs: Tensor, *, training: bool | None = None) -> Tensor:
@@ -79,65 +87,45 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         return self.dropout(hidden, training=training)
 
     def step(self, state: list[Tensor], inputs: Tensor, recent: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Quantiles `[series, horizon, quantiles]` after one round of `inputs` `[series, inputs]`, and the new state.
+        """Quantiles `[series, outputs, quantiles]` after one round of `inputs` `[series, inputs]`, and the new state.
 
-        `state` has `[series, units]` for every layer; `recent` are `[series, horizon, recents]`.
+        `state` has `[series, width]` for each of `state_widths`; `recent` are `[series, outputs, recents]`.
         """
-        hidden, carried = inputs, []
-        for layer, start in zip(self.recurrent, state, strict=True):
-            hidden = self._gru(layer.cell, self._projected(layer.cell, hidden), start)
-            carried.append(hidden)
+        cell, hidden = self._cell, inputs
+        carried: list[Tensor] = []
+        for layer, start in zip(self.recurrent, self._by_layer(state), strict=True):
+            after = cell.step(layer.cell, cell.projected(layer.cell, hidden, self._product), start, self._product)
+            carried += after
+            hidden = after[0]
         return self.head(hidden, inputs, recent), carried
 
     def advance(self, state: list[Tensor], inputs: Tensor, valid: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The last layer's output `[series, rounds, units]` and every layer's state `[series, units]`.
+        """The last layer's output `[series, rounds, units]` and every layer's new state.
 
         `inputs` are `[series, rounds, inputs]`; rounds where `valid` is false leave the state alone.
         """
-        hidden, carried = inputs, []
-        for layer, start in zip(self.recurrent, state, strict=True):
-            hidden, last = self._scan_gru(layer.cell, hidden, valid, start)
-            carried.append(last)
+        hidden = inputs
+        carried: list[Tensor] = []
+        for layer, start in zip(self.recurrent, self._by_layer(state), strict=True):
+            hidden, last = self._cell.scan(layer.cell, hidden, valid, start, self._product)
+            carried += last
         return hidden, carried
 
     def head(self, hidden: Tensor, inputs: Tensor, recent: Tensor) -> Tensor:
-        """Ordered quantiles `[..., horizon, quantiles]` from `hidden` and, skipping it, `inputs` and `recent`.
+        """Ordered quantiles `[..., outputs, quantiles]` from `hidden` and, skipping it, `inputs` and `recent`.
 
-        `recent` are `[..., horizon, recents]`.
+        `recent` are `[..., outputs, recents]`.
         """
         levels = self.settings.quantiles
         output, skip = self.output_layer, self.skip
         flat = self._product(hidden, output.kernel) + output.bias + self._product(inputs, skip.kernel)
-        free = ops.reshape(flat, (*ops.shape(flat)[:-1], self.settings.horizon, len(levels)))
+        free = ops.reshape(flat, (*ops.shape(flat)[:-1], self.settings.outputs, len(levels)))
         middle = free[..., levels.index(0.5)] + self.recent(recent)
         return ordered_quantiles(middle, free, levels)
 
-    def _scan_gru(self, cell: Any, inputs: Tensor, valid: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-        """A GRU along the rounds, from a carried state.
-
-        The products of the inputs do not depend on the state: they are taken for all rounds at once.
-        """
-
-        def step(hidden: Tensor, row: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-            from_input, is_valid = row
-            moved = ops.where(is_valid, self._gru(cell, from_input, hidden), hidden)
-            return moved, moved
-
-        rows = ops.swapaxes(self._projected(cell, inputs), 0, 1), ops.expand_dims(ops.swapaxes(valid, 0, 1), -1)
-        last, hidden = ops.scan(step, start, rows)
-        return ops.swapaxes(hidden, 0, 1), last
-
-    def _projected(self, cell: Any, inputs: Tensor) -> Tensor:
-        return self._product(inputs, cell.kernel) + ops.convert_to_tensor(cell.bias)[0]
-
-    def _gru(self, cell: Any, from_input: Tensor, hidden: Tensor) -> Tensor:
-        """One step of a GRU (Cho et al. 2014, `reset_after` form): `hidden` `[series, units]` as it will be."""
-        units = cell.units
-        from_hidden = self._product(hidden, cell.recurrent_kernel) + ops.convert_to_tensor(cell.bias)[1]
-        update = ops.sigmoid(from_input[:, :units] + from_hidden[:, :units])
-        reset = ops.sigmoid(from_input[:, units : 2 * units] + from_hidden[:, units : 2 * units])
-        candidate = ops.tanh(from_input[:, 2 * units :] + reset * from_hidden[:, 2 * units :])
-        return candidate + update * (hidden - candidate)
+    def _by_layer(self, state: list[Tensor]) -> list[State]:
+        size = len(self._cell.state)
+        return [tuple(state[first : first + size]) for first in range(0, len(state), size)]
 
     def _product(self, rows: Tensor, kernel: Any) -> Tensor:
         """`rows` times `kernel`, in float32 again."""
@@ -159,18 +147,18 @@ def ordered_quantiles(middle: Tensor, free: Tensor, levels: tuple[float, ...]) -
 
 
 class RecentProfiles(keras.layers.Layer):  # type: ignore[misc]
-    """A weight for each recent profile at each horizon step, from 0 on."""
+    """A weight for each recent profile at each output, from 0 on."""
 
-    def __init__(self, horizon: int, recents: int) -> None:
+    def __init__(self, outputs: int, recents: int) -> None:
         super().__init__(name="recent")
-        self._shape = horizon, recents
+        self._shape = outputs, recents
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002  # Keras' signature
-        """Make the weights `[horizon, recents]`; without recent profiles there are none."""
+        """Make the weights `[outputs, recents]`; without recent profiles there are none."""
         made = self._shape[1] > 0
         self.kernel = self.add_weight(shape=self._shape, initializer="zeros", name="kernel") if made else 0.0
         self.built = True
 
     def call(self, recent: Tensor) -> Tensor:
-        """Their weighted sum `[..., horizon]`."""
+        """Their weighted sum `[..., outputs]`."""
         return ops.sum(recent * self.kernel, axis=-1)

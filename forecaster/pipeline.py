@@ -61,6 +61,7 @@ class Pipeline:
             manifest.network.quantiles,
             settings.topics.input,
             settings.topics.output,
+            manifest.network.aggregate,
         )
         self._ready_after = manifest.ready_after
         layout = {name: (rows.dtype, rows.shape[1:]) for name, rows in self._rows(np.zeros(0, np.int64)).items()}

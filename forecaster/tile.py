@@ -49,7 +49,7 @@ class Scaled:
         self._tensors, self._rows = tensors, rows
 
     def fetch(self) -> np.ndarray:
-        """`[n, horizon, quantiles]`."""
+        """`[n, outputs, quantiles]`."""
         arrays = [to_numpy(tensor) for tensor in self._tensors]
         found = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         whole = len(self._rows) == len(found) and bool((self._rows[1:] > self._rows[:-1]).all())

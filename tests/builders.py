@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from forecaster.bundle import named_weights
-from forecaster.config import AttentionKind, Settings, ShortWindows
+from forecaster.config import Aggregate, AttentionKind, CellKind, Settings, ShortWindows
 from forecaster.encoder_decoder import EncoderDecoder
 from forecaster.features import FeatureSettings
 from forecaster.manifest import Manifest, NetworkSettings
@@ -62,21 +62,22 @@ def network(
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9),
     features: FeatureSettings = FEATURES,
     seed: int = 0,
+    cell: CellKind = "gru",
+    aggregate: Aggregate | None = None,
 ) -> Network:
     """A network whose every weight is random, so that nothing that reaches it goes unseen.
 
     The same arguments give the same network: what was compiled for it is shared.
     """
-    return _network(units, horizon, quantiles, features, seed)
+    shape = NetworkSettings(
+        inputs=len(features.input_names), recents=features.recents, units=units, horizon=horizon, quantiles=quantiles,
+        cell=cell, aggregate=aggregate,
+    )  # fmt: skip
+    return _network(shape, seed)
 
 
 @cache
-def _network(
-    units: tuple[int, ...], horizon: int, quantiles: tuple[float, ...], features: FeatureSettings, seed: int
-) -> Network:
-    shape = NetworkSettings(
-        inputs=len(features.input_names), recents=features.recents, units=units, horizon=horizon, quantiles=quantiles
-    )
+def _network(shape: NetworkSettings, seed: int) -> Network:
     made = Network(shape, seed)
     randomise(made, seed, 0.5)
     return made
@@ -134,6 +135,12 @@ def randomise(made: AnyNetwork, seed: int, spread: float) -> None:
 def compiled(made: AnyNetwork) -> ServingEngine:
     """The one engine whose compiled functions all pipelines of `made` share."""
     return make_engine(made)
+
+
+def with_inputs_of(made: Network, features: FeatureSettings) -> Network:
+    """The network like `made` that takes `features`."""
+    of = made.settings
+    return network(units=of.units, horizon=of.horizon, features=features, cell=of.cell, aggregate=of.aggregate)
 
 
 def share_compiled(engine: ServingEngine, made: AnyNetwork) -> None:

@@ -7,16 +7,24 @@ in memory and on the device.
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from builders import Tick, encoder_decoder, network, pipeline, records_of, run, segment_network
 
 from forecaster.engine import Engine
+from forecaster.network import Network
 
 
 def main(path: Path) -> None:
-    made, draw = network(), np.random.default_rng(0)
     found = {}
+    for name, made in {"gru": network(), "lstm": network(cell="lstm"), "maximum": network(aggregate="max")}.items():
+        found |= {f"{name} {what}": value for what, value in computed(made).items()}
+    path.write_text(json.dumps(found))
+
+
+def computed(made: Network) -> dict[str, Any]:
+    draw, found = np.random.default_rng(0), {}
     ticks = [Tick(f"s{n % 30}", n // 30, float(value)) for n, value in enumerate(draw.normal(20, 3, 600))]
     over_windows = segment_network(short_windows="masked"), encoder_decoder(attention="additive")
     for one, few in ((made, ticks), *((one, ticks[:120]) for one in over_windows)):
@@ -24,15 +32,16 @@ def main(path: Path) -> None:
         found[f"forecasts {one.settings.kind} {one.settings.attention}"] = np.concatenate(
             [output.forecasts.quantiles / output.forecasts.scale[:, None, None] for output in outputs]
         ).tolist()
-    inputs = draw.normal(0, 1, (20, 9, made.settings.inputs)).astype(np.float32)
-    recent = draw.normal(0, 1, (20, made.settings.horizon, made.settings.recents)).astype(np.float32)
+    settings = made.settings
+    inputs = draw.normal(0, 1, (20, 9, settings.inputs)).astype(np.float32)
+    recent = draw.normal(0, 1, (20, settings.outputs, settings.recents)).astype(np.float32)
     for resident in (None, 64):
         engine, slot = Engine(made, resident), 3 * np.arange(20)
         engine.grow(64)
         found[f"hidden {resident}"] = engine.advance(slot, inputs, np.ones((20, 9), bool)).tolist()
         found[f"step {resident}"] = np.asarray(engine.step(slot, inputs[:, 0], recent))[:20].tolist()
         found[f"state {resident}"] = [rows.tolist() for rows in engine.hidden.read(slot)][-1]
-    path.write_text(json.dumps(found))
+    return found
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from training.baselines import residual_quantiles, rivals
 
 SEASONS = {"4s": 4}
 HORIZON = 6
+AHEAD = np.arange(1, HORIZON + 1)
 LEVELS = np.array([0.1, 0.5, 0.9])
 NAMES = [
     "last value",
@@ -111,8 +112,8 @@ def test_no_rival_sees_the_future(seed, cut, refresh) -> None:
             same = made(other, 30)[name]
             np.testing.assert_array_equal(rival(origins), same(origins), err_msg=name)
             np.testing.assert_array_equal(
-                residual_quantiles(rival, values, origins, LEVELS, HORIZON),
-                residual_quantiles(same, other, origins, LEVELS, HORIZON),
+                residual_quantiles(rival, values, origins, LEVELS, AHEAD),
+                residual_quantiles(same, other, origins, LEVELS, AHEAD),
                 err_msg=name,
             )
 
@@ -127,7 +128,7 @@ def test_residual_intervals_equal_a_slow_loop(seed, refresh, window) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "REFRESH", refresh)
         patch.setattr(baselines, "WINDOW", window)
-        found = residual_quantiles(rival, values, origins, LEVELS, HORIZON)
+        found = residual_quantiles(rival, values, origins, LEVELS, AHEAD)
     forecasts = rival(np.arange(50))
     for n, origin in enumerate(origins.tolist()):
         looked = origin - origin % refresh
@@ -171,10 +172,11 @@ def test_weighted_quantiles_forget_what_lies_far_back() -> None:
     values = np.cumsum(np.concatenate([random.normal(0, 1, 3_000), random.normal(0, 0.1, 600)]))
     rival, origin = baselines._last_value(values, 1), np.array([3_550])
     widths = [
-        float(np.ptp(residual_quantiles(rival, values, origin, LEVELS, 1, half_life))) for half_life in (64, 1_024)
+        float(np.ptp(residual_quantiles(rival, values, origin, LEVELS, np.array([1]), half_life)))
+        for half_life in (64, 1_024)
     ]
     assert widths[0] < 0.35 < widths[1]
-    assert baselines.best_half_life(rival, values, 3_550, LEVELS, 1) == 64
+    assert baselines.best_half_life(rival, values, 3_550, LEVELS, np.array([1])) == 64
 
 
 @given(st.data())
@@ -184,8 +186,8 @@ def test_where_the_origins_are_cut_does_not_matter(data) -> None:
     rival = made(values, 60)["damped Holt"]
     origins = np.flatnonzero(np.arange(120) >= 60)
     cut = data.draw(st.integers(1, 59))
-    whole = residual_quantiles(rival, values, origins, LEVELS, HORIZON)
-    parts = [residual_quantiles(rival, values, part, LEVELS, HORIZON) for part in np.split(origins, [cut])]
+    whole = residual_quantiles(rival, values, origins, LEVELS, AHEAD)
+    parts = [residual_quantiles(rival, values, part, LEVELS, AHEAD) for part in np.split(origins, [cut])]
     np.testing.assert_allclose(np.concatenate(parts), whole)
 
 
@@ -197,4 +199,4 @@ def test_from_the_first_value_on_every_rival_has_an_answer_for_every_step() -> N
     origins = np.arange(2, 50)
     for name, rival in found.items():
         assert np.isfinite(rival(origins)).all(), name
-        assert np.isfinite(residual_quantiles(rival, values, origins, LEVELS, HORIZON)).all(), name
+        assert np.isfinite(residual_quantiles(rival, values, origins, LEVELS, AHEAD)).all(), name

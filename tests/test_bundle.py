@@ -10,7 +10,19 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from builders import FEATURES, Tick, assert_equal, manifest, network, pipeline, published, randomise, records_of, run
+from builders import (
+    FEATURES,
+    Tick,
+    assert_equal,
+    manifest,
+    network,
+    pipeline,
+    published,
+    randomise,
+    records_of,
+    run,
+    segment_network,
+)
 from safetensors.numpy import save
 
 from forecaster import manifest as manifest_module
@@ -61,6 +73,30 @@ def test_a_bundle_comes_back_with_the_same_weights_and_the_same_forecasts(folder
         np.testing.assert_array_equal(arrays_of(loaded)[name], array)
     records = records_of([Tick("a", n, float(n * n % 7)) for n in range(30)])
     assert_equal(published(run(pipeline(made=loaded), records)), published(run(pipeline(), records)))
+
+
+def test_a_bundle_of_an_lstm_for_an_aggregate_comes_back_as_one(tmp_path):
+    made = network(cell="lstm", aggregate="mean")
+    save_bundle(tmp_path / "m", manifest(made), made)
+    read, loaded = load_bundle(tmp_path / "m")
+    assert (read.network.cell, read.network.aggregate, read.network.outputs) == ("lstm", "mean", 1)
+    records = records_of([Tick("a", n, float(n * n % 7)) for n in range(30)])
+    assert_equal(published(run(pipeline(made=loaded), records)), published(run(pipeline(made=made), records)))
+
+
+def test_a_manifest_from_before_cells_and_aggregates_is_of_gru_for_every_step(folder):
+    shape = json.loads((folder / MANIFEST).read_text("utf-8"))["network"]
+    seal(folder, network={name: value for name, value in shape.items() if name not in {"cell", "aggregate"}})
+    assert load_bundle(folder)[0].network == network().settings
+
+
+@pytest.mark.parametrize("change", [{"cell": "lstm"}, {"aggregate": "max"}])
+def test_a_segment_network_with_another_cell_or_an_aggregate_is_refused(tmp_path, change):
+    folder = tmp_path / "m"
+    save_bundle(folder, manifest(segment_network()), segment_network())
+    shape = json.loads((folder / MANIFEST).read_text("utf-8"))["network"]
+    seal(folder, network=shape | change)
+    assert f"{next(iter(change))}: a segment network" in refusal(folder, MANIFEST)
 
 
 def test_a_bundle_holds_two_plain_files_that_others_may_read(folder):

@@ -226,6 +226,9 @@ def test_a_network_of_another_shape_or_kind_is_just_another_network():
     (hidden,) = wider.inference.engine.hidden.read(wider.windows.slots.of(0))
     assert hidden.shape == (4, 9)
     assert hidden.all()
+    lstm = pipeline(made=network(cell="lstm"))
+    lstm.load(0, checkpointed(line, {0: 44}).find(lstm).checkpoint)
+    assert all(rows.any() for rows in lstm.inference.engine.hidden.read(lstm.windows.slots.of(0)))
 
     windowed = pipeline(made=segment_network())
     run(windowed, stream(CONTEXT + 3))

@@ -41,7 +41,10 @@ class Demo:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "forecaster", "demo", *arguments],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
-            env={**os.environ, **settings_of_a_user, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+            env={
+                **os.environ, **settings_of_a_user,
+                "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1",
+            },
         )  # fmt: skip
 
     def read_until(self, text: str) -> None:
@@ -49,6 +52,14 @@ class Demo:
             if text in line:
                 return
         raise AssertionError(f"the demo ended without saying {text!r}")
+
+    def end(self) -> int:
+        """Its exit code once it has ended; where it hangs, what it was doing."""
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # the fault handler tells where every thread is
+            raise AssertionError(f"it did not end: {self.process.communicate()[0]}") from None
 
     def close(self) -> None:
         self.process.kill()
@@ -105,9 +116,7 @@ def test_a_demo_that_is_stopped_while_it_trains_leaves_nothing(start, number):
     demo.read_until("training on")
     wait_until(lambda: len(demo.relatives()) == 3, 20, what="broker, training and watchdog")
     demo.process.send_signal(number)
-    demo.process.wait(20)
-    expected = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
-    assert demo.process.returncode == expected[number]
+    assert demo.end() == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
     wait_until(lambda: not demo.relatives(), 20, what="the end of all its processes")
     assert list(demo.folder.iterdir()) == []
 

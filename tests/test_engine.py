@@ -34,6 +34,13 @@ def warm(request):
     return made_warm(request.param)
 
 
+@pytest.fixture(params=[None, SLOTS], ids=["in memory", "on the device"])
+def cold_lstm(request):
+    engine = Engine(network(units=(3, 2), horizon=2, cell="lstm"), request.param)
+    engine.grow(SLOTS)
+    return engine
+
+
 def inputs_of(warm, draw, *shape):
     return draw.normal(0, 1, (*shape, warm.network.settings.inputs)).astype(np.float32)
 
@@ -120,6 +127,19 @@ def test_carrying_by_steps_in_pieces_and_in_one_pass_of_the_network_is_the_same(
     np.testing.assert_allclose(np.stack(steps, axis=1), expected, rtol=0, atol=5e-6)
 
 
+def test_an_lstm_carries_both_of_its_states_by_steps_and_by_scans(cold_lstm):
+    made, slot, draw = cold_lstm.network, np.array([5, 2]), np.random.default_rng(0)
+    inputs, recent = inputs_of(cold_lstm, draw, 2, 12), recent_of(cold_lstm, draw, 2, 12)
+    expected = made(inputs, recent).numpy()
+    cold_lstm.advance(slot, inputs[:, :8], np.ones((2, 8), bool))
+    kept = cold_lstm.rows(slot)
+    assert list(kept) == ["hidden.0", "hidden.cell.0", "hidden.1", "hidden.cell.1"]
+    cold_lstm.forget(slot)
+    cold_lstm.put(slot[::-1], {name: rows[::-1] for name, rows in kept.items()})
+    steps = [stepped(cold_lstm, slot, inputs[:, n], recent[:, n]) for n in range(8, 12)]
+    np.testing.assert_allclose(np.stack(steps, axis=1), expected[:, 8:], rtol=0, atol=5e-6)
+
+
 def test_forgetting_and_growing_keep_the_other_slots_and_what_is_read_can_be_put_elsewhere(warm):
     warm.put(np.arange(SLOTS), {"hidden.0": np.ones((SLOTS, 3), np.float32)})
     warm.forget(np.array([2, 5]))
@@ -146,10 +166,11 @@ def logged_error(caplog):
     return next(r.fields["largest_error_in_scales"] for r in caplog.records if r.getMessage() == "half_precision")
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_half_precision_forecasts_nearly_the_same_and_shows_its_error(precision, caplog):
+def test_half_precision_forecasts_nearly_the_same_and_shows_its_error(precision, cell, caplog):
     caplog.set_level("INFO")
-    made, draw = network(units=(3,), horizon=2, seed=5), np.random.default_rng(2)
+    made, draw = network(units=(3,), horizon=2, seed=5, cell=cell), np.random.default_rng(2)
     engine = make_engine(made)
     inputs, recent, slot = inputs_of(engine, draw, 50), recent_of(engine, draw, 50), np.arange(50)
     engine.grow(50)

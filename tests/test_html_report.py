@@ -242,8 +242,19 @@ def test_the_card_says_what_the_model_was_made_from_and_how_to_make_it_again(usu
     assert scores["model"] in page.text
 
 
-def test_the_settings_of_the_card_are_a_configuration_that_loads(tmp_path) -> None:
-    manifest = builders.manifest(builders.network(), bar="mean", training={"settings": {"epochs": 3, "seed": 4}})
+def test_a_model_of_an_aggregate_has_a_page_without_steps(tmp_path) -> None:
+    page, scores = backtested(tmp_path, network={"aggregate": "max"})
+    assert f"{scores['model']} forecasts the max over 3 steps of 1s on 2 series" in page.text
+    assert "One number is forecast of all 3 steps" in page.text
+    assert "network: aggregate" in page.text
+    assert len(scores["by_step"]["model"]["mae"]) == 1
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("aggregate", [None, "max"])
+def test_the_settings_of_the_card_are_a_configuration_that_loads(tmp_path, cell, aggregate) -> None:
+    made = builders.network(cell=cell, aggregate=aggregate)
+    manifest = builders.manifest(made, bar="mean", training={"settings": {"epochs": 3, "seed": 4}})
     (tmp_path / "f.toml").write_text(words.settings_toml(manifest))
     settings = load_settings(tmp_path / "f.toml")
     manifest.check_stream(settings)

@@ -42,16 +42,16 @@ def forecast(windows, inference, names, steps, values):
 
 
 def one_pass(made, values, begin):
-    """Quantiles `[rounds, horizon, levels]` of one series by the layers of Keras, without carrying anything."""
+    """Quantiles `[rounds, outputs, levels]` of one series by the layers of Keras, without carrying anything."""
     state = Features(features_of(made))
     state.grow(1)
     step = state.advance(np.zeros(1, np.int64), np.array([begin]), np.array([values]))
     if made.settings.kind == "segment":
         return np.stack([one_window(made, values[: n + 1], float(step.safe_scale()[0, n])) for n in range(len(values))])
-    rounds, horizon = np.arange(len(values)), made.settings.horizon
+    rounds, ahead = np.arange(len(values)), (made.settings.horizon, made.settings.aggregate)
     row = np.zeros(len(values), np.int64)
-    scaled = made(step.inputs(), step.recent(row, rounds, horizon)[None]).numpy()[0].astype(np.float64)
-    baseline = step.baseline(row, rounds, horizon)
+    scaled = made(step.inputs(), step.recent(row, rounds, *ahead)[None]).numpy()[0].astype(np.float64)
+    baseline = step.baseline(row, rounds, *ahead)
     return baseline[..., None] + step.safe_scale()[0][:, None, None] * scaled
 
 
@@ -84,7 +84,11 @@ def one_window(made, values, scale):
     return anchor + scale * scaled
 
 
-NETWORKS = pytest.mark.parametrize("made", [network(), segment_network()], ids=["carried", "segment"])
+NETWORKS = pytest.mark.parametrize(
+    "made",
+    [network(), segment_network(), network(cell="lstm"), network(aggregate="max")],
+    ids=["carried", "segment", "lstm", "aggregate"],
+)
 
 
 @NETWORKS
@@ -137,7 +141,7 @@ def test_only_the_rows_asked_for_are_forecast_and_the_state_moves_all_the_same(m
 def test_an_empty_block_gives_no_forecast(made):
     windows, inference = fresh(made)
     _, emitted = forecast(windows, inference, [], [], [])
-    assert emitted.quantiles.shape == (0, made.settings.horizon, 3)
+    assert emitted.quantiles.shape == (0, made.settings.outputs, 3)
 
 
 @NETWORKS

@@ -16,8 +16,8 @@ from forecaster.network import Network
 INPUTS, RECENTS = 5, 2
 
 
-def make(units=(6,), horizon=3, quantiles=(0.1, 0.5, 0.9), seed=0, spread=0.5):
-    shape = NetworkSettings(inputs=INPUTS, recents=RECENTS, units=units, horizon=horizon, quantiles=quantiles)
+def make(units=(6,), horizon=3, quantiles=(0.1, 0.5, 0.9), seed=0, spread=0.5, **more):
+    shape = NetworkSettings(inputs=INPUTS, recents=RECENTS, units=units, horizon=horizon, quantiles=quantiles, **more)
     made = Network(shape, seed)
     randomise(made, seed, spread)
     return made
@@ -33,28 +33,31 @@ def draw_recent(inputs, horizon=3):
 
 
 def nothing_yet(made, series):
-    return [np.zeros((series, units), np.float32) for units in made.settings.units]
+    return [np.zeros((series, width), np.float32) for width in made.state_widths.values()]
 
 
 def as_array(tensor):
     return keras.ops.convert_to_numpy(tensor)
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("units", [(6,), (6, 4), (3, 3, 3)])
-def test_carried_steps_and_the_head_are_one_pass_of_keras_own_layers(units):
-    made, inputs = make(units), draw_inputs(4, 23)
+def test_carried_steps_and_the_head_are_one_pass_of_keras_own_layers(units, cell):
+    made, inputs = make(units, cell=cell), draw_inputs(4, 23)
     valid = np.ones((4, 23), bool)
     hidden, last = made.advance(nothing_yet(made, 4), inputs, valid)
     recent = draw_recent(inputs)
     found, expected = made.head(hidden, inputs, recent), made(inputs, recent)
     np.testing.assert_allclose(as_array(found), as_array(expected), rtol=0, atol=5e-6)
-    np.testing.assert_allclose(as_array(last[-1]), as_array(hidden)[:, -1], rtol=0, atol=0)
+    newest = dict(zip(made.state_widths, last, strict=True))[f"hidden.{len(units) - 1}"]
+    np.testing.assert_allclose(as_array(newest), as_array(hidden)[:, -1], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
 @given(st.lists(st.integers(1, 22), max_size=4), st.integers(0, 2**16))
 @settings(max_examples=5, deadline=None)
-def test_a_sequence_cut_anywhere_carries_its_state_across_the_cuts(cuts, seed):
-    made, inputs = DEEP, draw_inputs(3, 23, seed)
+def test_a_sequence_cut_anywhere_carries_its_state_across_the_cuts(cell, cuts, seed):
+    made, inputs = DEEP[cell], draw_inputs(3, 23, seed)
     recent = draw_recent(inputs)
     state, found, bounds = nothing_yet(made, 3), [], [0, *sorted(set(cuts)), 23]
     for low, high in pairwise(bounds):
@@ -63,23 +66,24 @@ def test_a_sequence_cut_anywhere_carries_its_state_across_the_cuts(cuts, seed):
     np.testing.assert_allclose(np.concatenate(found, axis=1), as_array(made(inputs, recent)), rtol=0, atol=5e-6)
 
 
-DEEP = make((6, 4), seed=1)
+DEEP = {cell: make((6, 4), seed=1, cell=cell) for cell in ("gru", "lstm")}
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
 @given(st.integers(0, 2**16))
 @settings(max_examples=5, deadline=None)
-def test_rounds_that_are_masked_leave_every_layers_state_alone(seed):
-    draw = np.random.default_rng(seed)
+def test_rounds_that_are_masked_leave_every_layers_state_alone(cell, seed):
+    made, draw = DEEP[cell], np.random.default_rng(seed)
     inputs, valid = draw_inputs(4, 12, seed), draw.random((4, 12)) < 0.6
-    start = [draw.normal(0, 1, (4, units)).astype(np.float32) for units in DEEP.settings.units]
-    hidden, last = DEEP.advance(start, inputs, valid)
+    start = [draw.normal(0, 1, (4, width)).astype(np.float32) for width in made.state_widths.values()]
+    hidden, last = made.advance(start, inputs, valid)
     for series in range(4):
         kept = np.flatnonzero(valid[series])
         own = [layer[series : series + 1] for layer in start]
         if not len(kept):
             assert all((as_array(a)[series] == b[0]).all() for a, b in zip(last, own, strict=True))
             continue
-        packed, carried = DEEP.advance(own, inputs[series : series + 1, kept], np.ones((1, len(kept)), bool))
+        packed, carried = made.advance(own, inputs[series : series + 1, kept], np.ones((1, len(kept)), bool))
         np.testing.assert_allclose(as_array(hidden)[series, kept], as_array(packed)[0], rtol=0, atol=2e-6)
         for one, other in zip(last, carried, strict=True):
             np.testing.assert_allclose(as_array(one)[series], as_array(other)[0], rtol=0, atol=2e-6)

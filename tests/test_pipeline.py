@@ -20,12 +20,14 @@ from builders import (
     records_of,
     run,
     segment_network,
+    with_inputs_of,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecaster.config import Settings, StreamSettings
 from forecaster.errors import ConfigError
+from forecaster.network import Network
 
 NO_STATE = {"max_examples": 50, "deadline": None}
 values = st.one_of(st.none(), st.floats(-5, 5, width=32))
@@ -54,7 +56,7 @@ KINDS = st.fixed_dictionaries(
 )
 
 
-MADE = st.sampled_from([None, segment_network()])
+MADE = st.sampled_from([None, segment_network(), network(cell="lstm", aggregate="max")])
 NETWORKS = pytest.mark.parametrize("made", [None, segment_network()], ids=["carried", "segment"])
 
 
@@ -62,6 +64,7 @@ def fresh_lines(kind, *, per_event=False, emit="every", made=None):
     """A function that makes pipelines; `per_event` takes step = "tick" where `kind` has no bar."""
     if per_event and not kind["bar"]:
         setup = Settings(emit=emit, stream=StreamSettings(**kind | {"step": "tick"}))
+        made = with_inputs_of(made, FLAT) if isinstance(made, Network) else made
         return lambda: pipeline(setup, made, features=FLAT)
     return lambda: pipeline(Settings(emit=emit, stream=StreamSettings(**kind)), made)
 
@@ -309,6 +312,9 @@ def test_settings_that_the_bundle_was_not_trained_for_are_refused():
     setup = Settings(stream=StreamSettings(step="2s"))
     with pytest.raises(ConfigError, match=r"^stream\.step: the configuration says '2s'.*'1s'$"):
         manifest(network()).check_stream(setup)
+    for name, asked, made in (("aggregate", "max", "None"), ("cell", "lstm", "'gru'")):
+        with pytest.raises(ConfigError, match=rf"^model\.{name}: the configuration says '{asked}'.*for {made}$"):
+            manifest(network()).check_stream(Settings(model={name: asked}))
     setup = Settings(model={"transform": "log"})
     with pytest.raises(ConfigError, match=r"^model\.transform: the configuration says 'log'.*'none'$"):
         manifest(network()).check_stream(setup)

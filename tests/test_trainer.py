@@ -30,6 +30,7 @@ from training.course import Course, Epoch
 from training.curves import Curves
 from training.gru import gru
 from training.loss import Loss, caution
+from training.lstm import lstm
 from training.optimizer import AdamW, Layout, State
 from training.progress import Display
 from training.scored import ScoredNetwork
@@ -39,11 +40,12 @@ from training.trainer import Trainer
 LEVELS = (0.1, 0.5, 0.9)
 
 
+@pytest.mark.parametrize(("by_hand", "keras_layer"), [(gru, keras.layers.GRU), (lstm, keras.layers.LSTM)])
 @given(rounds=st.integers(1, 12), windows=st.integers(1, 5), units=st.integers(1, 6), seed=st.integers(0, 99))
 @hypothesis_settings(max_examples=5, deadline=None)
-def test_the_gradient_by_hand_is_that_of_the_keras_layer(rounds, windows, units, seed) -> None:
+def test_the_gradient_by_hand_is_that_of_the_keras_layer(by_hand, keras_layer, rounds, windows, units, seed) -> None:
     random = np.random.default_rng(seed)
-    layer = keras.layers.GRU(units, return_sequences=True)
+    layer = keras_layer(units, return_sequences=True)
     layer.build((None, None, 3))
     for weight in layer.trainable_variables:
         weight.assign(random.normal(0, 0.7, tuple(weight.shape)))
@@ -57,7 +59,7 @@ def test_the_gradient_by_hand_is_that_of_the_keras_layer(rounds, windows, units,
             loss = tf.reduce_sum(hidden() * above)
         return tape.gradient(loss, [inputs, *weights])
 
-    ours = gradients(lambda: tf.transpose(gru(layer.cell, tf.transpose(inputs, (1, 0, 2))), (1, 0, 2)))
+    ours = gradients(lambda: tf.transpose(by_hand(layer.cell, tf.transpose(inputs, (1, 0, 2))), (1, 0, 2)))
     for mine, keras_own in zip(ours, gradients(lambda: layer(inputs)), strict=True):
         np.testing.assert_allclose(mine, keras_own, rtol=1e-4, atol=1e-5)
 

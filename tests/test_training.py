@@ -58,9 +58,10 @@ def configured(**training) -> Settings:
     cuts=st.lists(st.integers(1, 239), max_size=5),
     missing=st.sets(st.integers(0, 239), max_size=60),
     gap=st.sampled_from([0, 5, 100]),
+    aggregate=st.sampled_from([None, "mean", "min", "max", "last"]),
 )
 @hypothesis_settings(max_examples=25, deadline=None)
-def test_training_arrays_equal_serving_arrays(cuts, missing, gap) -> None:
+def test_training_arrays_equal_serving_arrays(cuts, missing, gap, aggregate) -> None:
     values = daily(3, 10)
     values[1, sorted(missing)] = np.nan
     ticks = recording(values)
@@ -70,7 +71,7 @@ def test_training_arrays_equal_serving_arrays(cuts, missing, gap) -> None:
     data = sequences([ticks.part(low, high) for low, high in pairwise([0, *sorted(cuts), len(ticks)])], settings)
     table = feature_table(data, FEATURES)
     every = np.arange(len(data.value))
-    baseline, recents = table.baseline(every, 6), table.recents(every, 6)
+    baseline, recents = table.baseline(every, 6, aggregate), table.recents(every, 6, aggregate)
     names = np.repeat(data.names, data.length)
     trained = {
         (names[row], int(data.origin_ms[row])): (table.inputs[row], table.scale[row], baseline[row], recents[row])
@@ -95,7 +96,7 @@ def test_training_arrays_equal_serving_arrays(cuts, missing, gap) -> None:
                 )
                 inputs, scale = one.inputs()[0], one.safe_scale()[0]
                 place = np.zeros(rounds, np.int64), np.arange(rounds)
-                baseline, recents = one.baseline(*place, 6), one.recent(*place, 6)
+                baseline, recents = one.baseline(*place, 6, aggregate), one.recent(*place, 6, aggregate)
                 for n in range(rounds):
                     key = windows.slots.names[block.slot[row]], int(windows.grid.origin_ms(block.index[row + n]))
                     served[key] = inputs[n], scale[n], baseline[n], recents[n]
@@ -203,6 +204,36 @@ def test_training_beats_level_and_profile_alone_on_a_series_that_drifts() -> Non
     assert min(epoch.validation_loss for epoch in shown) == manifest.training["validation_loss"]
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("aggregate", ["mean", "max"])
+def test_the_aggregate_of_a_horizon_is_learnt_with_either_cell(cell, aggregate) -> None:
+    settings = configured()
+    settings = settings.model_copy(
+        update={"model": settings.model.model_copy(update={"cell": cell, "aggregate": aggregate})}
+    )
+    manifest, network = train(Source([recording(daily(4, 60, noise=0.05))]), settings)
+    assert manifest.network.outputs == 1
+    assert network.output_layer.bias.shape == (3,)
+    assert manifest.training["validation_loss"] < 0.8 * manifest.training["baseline_validation_loss"]
+
+
+def test_an_aggregate_counts_where_every_step_of_it_has_a_value() -> None:
+    values = daily(1, 10)
+    values[0, 60] = np.nan
+    data = sequences([recording(values)], configured())
+    table, end_ms = feature_table(data, FEATURES), int(data.origin_ms.max()) + 1
+    row = np.arange(len(data.value))
+    for aggregate, known_at_60 in (("mean", False), ("max", False), ("last", True)):
+        target, weight = Examples(table, 6, end_ms, aggregate).targets(row)
+        assert target.shape == weight.shape == (len(row), 1)
+        assert bool(weight[57, 0]) == known_at_60
+        assert weight[[53, 60], 0].tolist() == [1, 1]
+        assert not weight[-6:].any()
+        after = {"mean": np.mean, "max": np.max, "last": lambda x: x[-1]}[aggregate](values[0, 41:47])
+        expected = (after - table.baseline(row[40:41], 6, aggregate)[0, 0]) / table.scale[40]
+        assert target[40, 0] == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -231,6 +262,15 @@ def test_scores_are_the_ones_computed_by_hand() -> None:
     assert model.coverage == 0.5
     pinball = [0.1 * 0.5, 0.5 * 0.5, 0.1 * 1.5, 0.1 * 3.0, 0.5 * 2.0, 0.9 * 1.0]
     assert model.pinball == pytest.approx(np.mean(pinball))
+
+
+def test_the_score_of_an_aggregate_is_that_of_the_rivals_aggregates() -> None:
+    data = sequences([recording(np.array([[1.0, 2.0, 4.0, 3.0, 5.0, 6.0]]))], Settings(stream={"step": "1h"}))
+    scorer = Scorer(data, 2, (0.1, 0.5, 0.9), {"season": 2}, regular=True, aggregate="max")
+    none = np.zeros(1, np.int64)
+    one = np.array([START + 2 * HOUR]), np.array([[[3.5, 4.5, 5.5]]]), np.ones(1), np.ones(1, bool)
+    scorer.add(Forecasts(["s0"], *one, none, none, none, none))
+    assert [score.mean_absolute_error for score in scorer.scores()] == [0.5, 1.0, 1.0]  # the maximum was 5
 
 
 def test_an_origin_whose_actuals_have_not_come_is_not_scored() -> None:

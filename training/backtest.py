@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.aggregates import aggregated, completed_after, trailing
 from forecaster.config import Settings, format_duration
 from forecaster.errors import ConfigError
 from forecaster.features import Features
 from forecaster.inference import Emitted, Inference
-from forecaster.manifest import Manifest
+from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.networks import AnyNetwork, make_engine
 from forecaster.recording import Recording
 from forecaster.records import Float, Int
@@ -57,7 +58,7 @@ class Results:
 class Part:
     """The model's forecasts from `n` consecutive origins of a series, what came after, and the losses by name.
 
-    `quantiles` are `[n, horizon, levels]`; `actual` and each loss `[n, horizon]`, NaN where it is not known.
+    `quantiles` are `[n, outputs, levels]`; `actual` and each loss `[n, outputs]`, NaN where it is not known.
     """
 
     series: str
@@ -69,11 +70,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """Rows [first, first + length) of the block: one run of a series; `values` go on for a horizon behind it."""
+    """Rows [first, first + length) of the block: one run of a series.
+
+    `completed` are what forecasts are of, at the rounds that complete it; they go on for a horizon behind the run.
+    """
 
     slot: int
     first: int
-    values: Float
+    completed: Float
     rivals: dict[str, Rival]
     half_life: int | None
     charges: Charges
@@ -90,22 +94,28 @@ class _Backtest:
 
     def stretch(self, first: int, length: int) -> _Stretch:
         """The run that begins at row `first`, with its rivals and what its losses are measured in."""
-        block, horizon, features = self.block, self.manifest.network.horizon, self.manifest.features
+        block, network, features = self.block, self.manifest.network, self.manifest.features
         slot, values = int(block.slot[first]), block.value[first : first + length]
         state = Features(features)
         state.grow(1)
         step = state.advance(np.zeros(1, np.int64), block.index[first : first + 1], values[None])
         start = int(np.searchsorted(self.origin_ms[first : first + length], self.start_ms))
         seasons = {format_duration(n * (self.manifest.step_ms or 1)): n for n in features.seasons}
-        charges = Charges(self.manifest.network.quantiles, self._naive(slot), float(self.deviation[slot]))
-        ahead = np.concatenate([values, self._behind(first + length, horizon)])
-        made = rivals(step, values, seasons, start, horizon)
-        return _Stretch(slot, first, ahead, made, self._half_life(made, values, start), charges)
+        charges = Charges(network.quantiles, self._naive(slot), float(self.deviation[slot]))
+        whole = np.concatenate([values, self._behind(first + length, network.horizon)])
+        completed = trailing(whole, network.horizon, network.aggregate)
+        made = {
+            name: _of_horizon(rival, network)
+            for name, rival in rivals(step, values, seasons, start, network.horizon).items()
+        }
+        return _Stretch(slot, first, completed, made, self._half_life(made, completed[:length], start), charges)
 
-    def _half_life(self, made: dict[str, Rival], values: Float, start: int) -> int | None:
+    def _half_life(self, made: dict[str, Rival], completed: Float, start: int) -> int | None:
         """That of the rival with weighted quantiles, where there is one."""
-        levels, horizon = np.array(self.manifest.network.quantiles), self.manifest.network.horizon
-        return best_half_life(made[WEIGHTED], values, start, levels, horizon) if WEIGHTED in made else None
+        network = self.manifest.network
+        ahead = completed_after(network.horizon, network.aggregate)
+        levels = np.array(network.quantiles)
+        return best_half_life(made[WEIGHTED], completed, start, levels, ahead) if WEIGHTED in made else None
 
     def _behind(self, row: int, horizon: int) -> Float:
         """Values of the `horizon` steps after the run that ends before `row`, from the series' later runs."""
@@ -131,7 +141,7 @@ class _Backtest:
     def chunks(self) -> Iterator[tuple[int, int]]:
         """Consecutive rows [low, high) of the block that hold a bounded number of forecasts."""
         network = self.manifest.network
-        most = max(1, CHUNK_NUMBERS // (network.horizon * len(network.quantiles)))
+        most = max(1, CHUNK_NUMBERS // (network.outputs * len(network.quantiles)))
         before = np.concatenate([[0], np.cumsum(self.scored())])
         low = 0
         while low < len(self.block):
@@ -142,6 +152,11 @@ class _Backtest:
     def scored(self) -> np.ndarray:
         """Rows of the block that are origins: every observation but those filled into gaps, as in serving."""
         return (self.block.trigger >= 0) & (self.origin_ms >= self.start_ms) & (self.origin_ms < self.end_ms)
+
+
+def _of_horizon(rival: Rival, network: NetworkSettings) -> Rival:
+    """`rival` as it forecasts what the model does: every step, or their aggregate."""
+    return lambda origin: aggregated(rival(origin), network.aggregate)
 
 
 def unwatched(_part: Part) -> None:
@@ -201,14 +216,15 @@ def _score(stretch: _Stretch, emitted: Emitted, manifest: Manifest, results: Res
 
     Returns the actuals and the model's losses.
     """
-    horizon, levels = manifest.network.horizon, manifest.network.quantiles
+    network, levels = manifest.network, manifest.network.quantiles
     origin = emitted.row - stretch.first
-    actual = stretch.values[origin[:, None] + np.arange(1, horizon + 1)]
-    values = stretch.values[: len(stretch.values) - horizon]
+    ahead = completed_after(network.horizon, network.aggregate)
+    actual = stretch.completed[origin[:, None] + ahead]
+    completed = stretch.completed[: len(stretch.completed) - network.horizon]
     results.crossings += crossings(emitted.quantiles)
 
     def charge(name: str, point: Float, quantiles: Float) -> dict[str, Float]:
-        tally = results.tallies.setdefault(name, Tally(len(results.series), horizon))
+        tally = results.tallies.setdefault(name, Tally(len(results.series), network.outputs))
         losses = stretch.charges.losses(actual, point, quantiles)
         tally.add(stretch.slot, losses)
         return losses
@@ -216,6 +232,6 @@ def _score(stretch: _Stretch, emitted: Emitted, manifest: Manifest, results: Res
     of_model = charge("model", emitted.quantiles[..., levels.index(0.5)], emitted.quantiles)
     for name, rival in stretch.rivals.items():
         half_life = stretch.half_life if name == WEIGHTED else None
-        quantiles = residual_quantiles(rival, values, origin, np.array(levels), horizon, half_life)
+        quantiles = residual_quantiles(rival, completed, origin, np.array(levels), ahead, half_life)
         charge(name, rival(origin), quantiles)
     return actual, of_model

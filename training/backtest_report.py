@@ -116,9 +116,10 @@ def _by_step(report: dict[str, Any]) -> Table:
     for name in report["by_step"]:
         table.add_column(name, justify="right", style=_style(name))
     _columns(table, ["skill", "best baseline"])
+    of_all = report["aggregate"] and f"{report['aggregate']} of {report['horizon']}"
     for step, found in report["skill_by_step"].items():
         cells = (number(scores[metric][int(step) - 1]) for scores in report["by_step"].values())
-        table.add_row(step, *cells, *_skill_cells(found["mase"]))
+        table.add_row(of_all or step, *cells, *_skill_cells(found["mase"]))
     return table
 
 

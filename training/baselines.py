@@ -1,6 +1,7 @@
 """Naive rivals of the model, each forecasting from every origin with what was known at that origin.
 
-A rival is a function from origins `[n]`, positions in one run, to forecasts `[n, horizon]`. None of
+A rival is a function from origins `[n]`, positions in one run, to forecasts `[n, outputs]`, one for each step of the
+horizon or for their aggregate. None of
 them drops an origin: where a season ago there is no value, it is the last value that speaks.
 """
 
@@ -49,27 +50,28 @@ def rivals(step: FeatureStep, values: Float, seasons: dict[str, int], start: int
 
 
 def residual_quantiles(
-    rival: Rival, values: Float, origin: Int, levels: Float, horizon: int, half_life: int | None = None
+    rival: Rival, values: Float, origin: Int, levels: Float, ahead: Int, half_life: int | None = None
 ) -> Float:
-    """Quantiles `[n, horizon, levels]` of `rival`: its forecast plus quantiles of its past errors.
+    """Quantiles `[n, outputs, levels]` of `rival`: its forecast plus quantiles of its past errors.
 
-    For each horizon step these are the last `WINDOW` errors that had been seen at the origin, looked
-    at anew every `REFRESH` rounds; with a `half_life`, in rounds, errors of four of them weigh the less
-    the older they are (after Taylor 2007), looked at anew every quarter of a long horizon. Before the
-    first error the interval has no width. `origin` ascends.
+    `values` `[rounds]` are what it forecasts `ahead` steps before, `[outputs]`. For each of these the errors are
+    the last `WINDOW` that had been seen at the origin, looked at anew every `REFRESH` rounds; with a `half_life`,
+    in rounds, those of four of them weigh the less the older they are (after Taylor 2007), looked at anew every
+    quarter of a long horizon. Before the first error the interval has no width. `origin` ascends.
     """
     window = WINDOW if half_life is None else 4 * half_life
+    horizon, outputs = int(ahead[-1]), len(ahead)
     refreshed = origin - origin % (REFRESH if half_life is None else max(REFRESH, horizon // 4))
     first, last = max(0, int(refreshed[0]) - window + 1), int(refreshed[-1])
     earliest = max(0, first - horizon)
     earlier = rival(np.arange(earliest, last + 1))
     target = np.arange(first, last + 1)[:, None]
-    made = target - np.arange(1, horizon + 1)
-    forecast = earlier[np.maximum(made - earliest, 0), np.arange(horizon)]
+    made = target - ahead
+    forecast = earlier[np.maximum(made - earliest, 0), np.arange(outputs)]
     begun = int(np.argmax(~np.isnan(values)))
     errors = np.where(made >= begun, values[target] - forecast, np.nan)
     times, which = np.unique(refreshed, return_inverse=True)
-    spread: Float = np.empty((len(times), horizon, len(levels)))
+    spread: Float = np.empty((len(times), outputs, len(levels)))
     for n, time in enumerate(times.tolist()):
         seen = errors[max(0, time - window + 1 - first) : time + 1 - first]
         spread[n] = _quantiles(seen.T, levels) if half_life is None else _weighted_quantiles(seen.T, levels, half_life)
@@ -77,16 +79,17 @@ def residual_quantiles(
     return quantiles
 
 
-def best_half_life(rival: Rival, values: Float, start: int, levels: Float, horizon: int) -> int:
+def best_half_life(rival: Rival, values: Float, start: int, levels: Float, ahead: Int) -> int:
     """The one of `HALF_LIVES` with the least pinball loss of its first steps over the rounds before `start`."""
-    low, steps = max(0, start - TUNING_ROUNDS), min(horizon, TUNING_STEPS)
+    low, few = max(0, start - TUNING_ROUNDS), ahead[:TUNING_STEPS]
+    steps = int(few[-1])
     if start - low <= 2 * steps:
         return HALF_LIVES[0]
     origin = np.unique(np.linspace(low + steps, start - steps - 1, TUNING_ORIGINS).astype(np.int64))
-    actual = values[origin[:, None] + np.arange(1, steps + 1)]
+    actual = values[origin[:, None] + few]
 
     def loss(half_life: int) -> float:
-        quantiles = residual_quantiles(lambda at: rival(at)[:, :steps], values, origin, levels, steps, half_life)
+        quantiles = residual_quantiles(lambda at: rival(at)[:, : len(few)], values, origin, levels, few, half_life)
         return float(np.nansum(pinball(actual, quantiles, levels)))
 
     return min(HALF_LIVES, key=loss)

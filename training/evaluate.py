@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.aggregates import aggregated
+from forecaster.config import Aggregate
 from forecaster.formats.forecast_json import Forecasts
 from forecaster.records import Float, Int
 from training.data import Sequences
@@ -12,7 +14,7 @@ from training.metrics import covered, pinball
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Mean absolute error over all matured (origin, step) pairs; interval figures for the model alone."""
+    """Mean absolute error over all matured (origin, output) pairs; interval figures for the model alone."""
 
     name: str
     mean_absolute_error: float
@@ -42,9 +44,16 @@ class Scorer:
     """Collects errors as forecasts come; nothing but sums is kept."""
 
     def __init__(
-        self, actuals: Sequences, horizon: int, quantiles: tuple[float, ...], seasons: dict[str, int], *, regular: bool
+        self,
+        actuals: Sequences,
+        horizon: int,
+        quantiles: tuple[float, ...],
+        seasons: dict[str, int],
+        *,
+        regular: bool,
+        aggregate: Aggregate | None = None,
     ) -> None:
-        self._horizon, self._levels = horizon, np.array(quantiles)
+        self._horizon, self._aggregate, self._levels = horizon, aggregate, np.array(quantiles)
         self._middle = quantiles.index(0.5)
         self._seasons = seasons
         self._series = _by_series(actuals, regular=regular)
@@ -68,6 +77,8 @@ class Scorer:
         rivals = {"last value": np.repeat(series.at(origin), self._horizon, axis=1)}
         for name, season in self._seasons.items():
             rivals[name] = series.at(origin + ahead - season * -(-ahead // season))
+        actual = aggregated(actual, self._aggregate)
+        rivals = {name: aggregated(forecast, self._aggregate) for name, forecast in rivals.items()}
         known = ~np.isnan(actual) & ~np.isnan(np.stack(list(rivals.values()))).any(axis=0)
         self.pairs += int(known.sum())
         self.origins += int(known.any(axis=1).sum())

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from forecaster.aggregates import aggregated
+from forecaster.config import Aggregate
 from forecaster.features import Features
 from forecaster.records import Float, Int
 from training.table import FeatureTable
@@ -30,7 +32,7 @@ class BatchShape:
 class Batch(NamedTuple):
     """`inputs` `[windows, length, …]` and the `scored` rounds `[windows, scored]`, with what belongs to these.
 
-    `recent` is `[windows, scored, horizon, recents]`; `target` and `weight` are `[windows, scored, horizon]`.
+    `recent` is `[windows, scored, outputs, recents]`; `target` and `weight` are `[windows, scored, outputs]`.
     """
 
     inputs: np.ndarray
@@ -41,29 +43,35 @@ class Batch(NamedTuple):
 
 
 class Examples:
-    """Windows that lie before `end_ms`. A target counts where it lies there too and the series has a value."""
+    """Windows that lie before `end_ms`. A target counts where it lies there too and the series has a value.
 
-    def __init__(self, table: FeatureTable, horizon: int, end_ms: int) -> None:
-        self.table, self.horizon = table, horizon
+    It is each step of the horizon, or their `aggregate`.
+    """
+
+    def __init__(self, table: FeatureTable, horizon: int, end_ms: int, aggregate: Aggregate | None = None) -> None:
+        self.table, self.horizon, self.aggregate = table, horizon, aggregate
         self.rounds = table.data.before(end_ms)
 
     def targets(self, row: Int, baseline: Float | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Scaled targets `[n, horizon]` of the origins at `row` `[n]`, 0 where there is none, and weights.
+        """Scaled targets `[n, outputs]` of the origins at `row` `[n]`, 0 where there is none, and weights.
 
-        They are counted from `baseline` `[n, horizon or 1]`, which is level plus profiles if not given.
+        They are counted from `baseline` `[n, outputs or 1]`, which is level plus profiles if not given.
         """
-        baseline = self.table.baseline(row, self.horizon) if baseline is None else baseline
+        baseline = self.table.baseline(row, self.horizon, self.aggregate) if baseline is None else baseline
         scaled = (self.ahead(row) - baseline) / self.table.scale[row][:, None]
         return weighted(scaled, self.table.seen[row] > 0)
 
     def ahead(self, row: Int) -> Float:
-        """The transformed values of the next `horizon` rows of the run, NaN where they are missing or too late."""
+        """The transformed values of the next `horizon` rows of the run, or of their aggregate: `[n, outputs]`.
+
+        NaN where they are missing or too late.
+        """
         data = self.table.data
         run = data.run_of(row)
         last = (data.first[run] + self.rounds[run] - 1)[:, None]
         ahead = row[:, None] + np.arange(1, self.horizon + 1)
-        values = self.table.settings.transformed(data.value[np.minimum(ahead, np.maximum(last, 0))])
-        return np.where(ahead <= last, values, np.nan)
+        values = np.where(ahead <= last, data.value[np.minimum(ahead, np.maximum(last, 0))], np.nan)
+        return self.table.settings.transformed(aggregated(values, self.aggregate))
 
     def batches(self, shape: BatchShape, random: np.random.Generator) -> Iterator[Batch]:
         """Endless batches of windows that start anywhere in the training part.
@@ -94,7 +102,7 @@ class Examples:
         """Rows `window` `[windows, length]` with the features they have in the whole run."""
         row = np.take_along_axis(window, scored, 1).ravel()
         target, weight = self.targets(row)
-        recent = self.table.recents(row, self.horizon)
+        recent = self.table.recents(row, self.horizon, self.aggregate)
         return _batch(self.table.inputs[window], scored, recent, target, weight)
 
     def _cold(self, window: Int, scored: Int) -> Batch:
@@ -109,9 +117,10 @@ class Examples:
         step = state.advance(np.arange(count), index, values)
         place = np.repeat(np.arange(count), scored.shape[1]), scored.ravel()
         scale = step.safe_scale()[place]
-        scaled = (self.ahead(window[place]) - step.baseline(*place, self.horizon)) / scale[:, None]
+        ahead = self.horizon, self.aggregate
+        scaled = (self.ahead(window[place]) - step.baseline(*place, *ahead)) / scale[:, None]
         target, weight = weighted(scaled, step.seen[place] > 0)
-        return _batch(step.inputs(), scored, step.recent(*place, self.horizon), target, weight)
+        return _batch(step.inputs(), scored, step.recent(*place, *ahead), target, weight)
 
 
 def weighted(scaled: Float, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -75,7 +75,7 @@ def _fit(
 ) -> tuple[Manifest, AnyNetwork]:
     """The best epoch of `candidate`."""
     table = feature_table(prepared.data, candidate.features, scratch)
-    examples = Examples(table, settings.model.horizon, prepared.split.train_end_ms)
+    examples = Examples(table, settings.model.horizon, prepared.split.train_end_ms, settings.model.aggregate)
     _check_length(examples, settings.model.horizon)
     made = material(candidate, examples, prepared.split, settings, on_gpu=cluster.on_gpu)
     manifest = _manifest(candidate, made.network, prepared, settings)

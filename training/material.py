@@ -55,17 +55,20 @@ def _carried(candidate: Candidate, examples: Examples, split: Split, settings: S
     shape = NetworkSettings(
         inputs=len(features.input_names),
         recents=features.recents,
+        cell=model.cell,
         units=candidate.units,
         horizon=model.horizon,
+        aggregate=model.aggregate,
         quantiles=model.quantiles,
         dropout=model.dropout,
     )
     network = Network(shape, training.seed)
-    start_from_residuals(network, examples)
+    centre = start_from_residuals(network, examples)
+    cautious = caution(model.horizon, int(examples.rounds.max()), training.caution)
     return Material(
         network,
         ScoredNetwork(network, on_gpu=on_gpu),
-        Loss(model.quantiles, caution(model.horizon, int(examples.rounds.max()), training.caution)),
+        Loss(model.quantiles, cautious[-shape.outputs :], centre),  # an aggregate is known as late as the last step
         lambda random, _: examples.batches(_batch_shape(settings), random),
         Validation(examples.table, network, split, model.context_length),
     )

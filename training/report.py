@@ -21,7 +21,8 @@ def make_scorer(actuals: Sequences, manifest: Manifest) -> Scorer:
     step_ms = manifest.step_ms
     seasons = {f"seasonal naive {format_duration(n * (step_ms or 1))}": n for n in manifest.features.seasons}
     network = manifest.network
-    return Scorer(actuals, network.horizon, network.quantiles, seasons, regular=step_ms is not None)
+    regular, aggregate = step_ms is not None, network.aggregate
+    return Scorer(actuals, network.horizon, network.quantiles, seasons, regular=regular, aggregate=aggregate)
 
 
 def scored_from_ms(manifest: Manifest, actuals: Sequences) -> int:

@@ -11,10 +11,12 @@ from forecaster.bundle import named_weights
 from forecaster.network import Network
 from forecaster.networks import AnyNetwork
 from training.gru import gru
+from training.lstm import lstm
 from training.optimizer import Layout
 from training.step import Batch
 
 Tensor = Any
+LAYERS = {"gru": gru, "lstm": lstm}
 
 
 class FlatWeights:
@@ -66,7 +68,7 @@ class ScoredNetwork(FlatWeights):
         return dropout_noise(random, (*forecasts, settings.units[-1]), settings.dropout)
 
     def forecasts(self, weights: Tensor, noise: Tensor, inputs: Tensor, scored: Tensor, *more: Tensor) -> Tensor:
-        """Quantiles `[windows, scored, horizon, quantiles]` at the rounds `scored` `[windows, scored]` of `inputs`.
+        """Quantiles `[windows, scored, outputs, quantiles]` at the rounds `scored` `[windows, scored]` of `inputs`.
 
         `more` are arrays `[windows, scored, …]` that the head takes besides.
         """
@@ -81,7 +83,8 @@ class ScoredNetwork(FlatWeights):
             hidden = self._network.hidden(inputs, training=False)
             return ops.take_along_axis(hidden, ops.expand_dims(scored, -1), 1)
         hidden = tf.transpose(inputs, (1, 0, 2))
+        layer_over = LAYERS[self._network.settings.cell]
         for layer in self._network.recurrent:
-            hidden = gru(layer.cell, hidden)
+            hidden = layer_over(layer.cell, hidden)
         window = tf.broadcast_to(tf.range(tf.shape(scored)[0])[:, None], tf.shape(scored))
         return tf.gather_nd(hidden, tf.stack([scored, window], -1))

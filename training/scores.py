@@ -18,7 +18,7 @@ TITLES = {
 
 
 def as_json(results: Results, manifest: Manifest) -> dict[str, Any]:
-    """Every figure; NaN is null. A list under `by_step` runs over the horizon."""
+    """Every figure; NaN is null. A list under `by_step` runs over the horizon, or has the one of its aggregate."""
     network = manifest.network
     offered = central_intervals(network.quantiles)
     tallies = results.tallies
@@ -29,6 +29,7 @@ def as_json(results: Results, manifest: Manifest) -> dict[str, Any]:
     return {
         "model": f"{manifest.name}@{manifest.version}",
         "horizon": network.horizon,
+        "aggregate": network.aggregate,
         "quantiles": list(network.quantiles),
         "intervals": {"scored": list(offered), "not_trained": [s for s in SHARES if s not in offered]},
         "origins": results.origins,
@@ -38,7 +39,7 @@ def as_json(results: Results, manifest: Manifest) -> dict[str, Any]:
         "not_finite": results.not_finite,
         "overall": {name: _plain(tally.overall()) for name, tally in tallies.items()},
         "skill": over_all_steps,
-        "skill_by_step": dict(zip(map(str, few_steps(network.horizon)), at_steps, strict=True)),
+        "skill_by_step": dict(zip(map(str, few_steps(network.outputs)), at_steps, strict=True)),
         "by_step": {name: _plain(tally.by_step()) for name, tally in tallies.items()},
         "by_series": {
             series: {

@@ -9,7 +9,6 @@ import numpy as np
 from forecaster.records import Float
 from training.backtest import Results
 from training.metrics import block_skill
-from training.tally import few_steps
 
 DRAWS = 1_000
 INTERVAL = (0.025, 0.975)
@@ -46,7 +45,7 @@ def skills(results: Results, horizon: int, loss: str, series: int | None = None)
         return np.stack(summed).astype(np.float64)
 
     sums = {name: by_moment(name) for name in results.tallies}
-    count = 1 + len(few_steps(horizon))
+    count = len(sums["model"])
     return [_against_best({name: losses[n] for name, losses in sums.items()}, horizon) for n in range(count)]
 
 

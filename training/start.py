@@ -12,36 +12,44 @@ ORIGINS = 4_096
 NARROWEST = 1e-2  # between two quantiles, in units of the scale
 
 
-def start_from_residuals(network: Network | EncoderDecoder, examples: Examples) -> None:
+def start_from_residuals(network: Network | EncoderDecoder, examples: Examples) -> Float:
     """Forecast the baseline, with the quantiles of its errors over the training part, at every input.
 
-    What is then learnt is what the inputs tell. From a random start the first third of the training
-    goes into the width of the intervals, while the point already fits itself to noise.
+    Returns the middle quantile `[outputs]`: the baseline's 0, for an aggregate the median of the errors, since the
+    maximum of what is expected lies below the maximum to expect. What is then learnt is what the inputs tell. From a
+    random start the first third of the training goes into the width of the intervals, while the point already fits
+    itself to noise.
     """
     levels = network.settings.quantiles
-    bias = network.skip if isinstance(network, EncoderDecoder) else network.output_layer
-    apart, middle = _apart(examples, levels), levels.index(0.5)
-    wanted = np.insert(np.log(np.expm1(apart)), middle, 0.0, axis=-1)  # softplus gives `apart` back
+    skipping = network.skip if isinstance(network, EncoderDecoder) else network.output_layer
+    wanted, middle = _wanted(examples, levels), levels.index(0.5)
+    centre = np.zeros(len(wanted)) if network.settings.aggregate is None else wanted[:, middle]
+    bias = np.insert(np.log(np.expm1(_apart(wanted))), middle, centre, axis=-1)  # softplus gives `apart` back
     network.output_layer.kernel.assign(np.zeros(network.output_layer.kernel.shape, np.float32))
-    bias.bias.assign(wanted.reshape(bias.bias.shape).astype(np.float32))
+    skipping.bias.assign(bias.ravel().astype(np.float32))
+    return centre
 
 
 def baseline_quantiles(examples: Examples, levels: tuple[float, ...]) -> Float:
     """What such a start forecasts: scaled quantiles `[horizon, levels]` around the baseline."""
-    below = np.cumsum(np.insert(_apart(examples, levels), 0, 0.0, axis=-1), axis=-1)
+    below = np.cumsum(np.insert(_apart(_wanted(examples, levels)), 0, 0.0, axis=-1), axis=-1)
     return below - below[:, [levels.index(0.5)]]
 
 
-def _apart(examples: Examples, levels: tuple[float, ...]) -> Float:
-    """How far the quantiles of the baseline's scaled errors lie from their neighbours `[horizon, levels - 1]`."""
+def _wanted(examples: Examples, levels: tuple[float, ...]) -> Float:
+    """The quantiles of the baseline's scaled errors `[outputs, levels]`."""
     errors = _errors(examples)
-    wanted = np.stack([np.nanquantile(errors, level, axis=0) for level in levels], axis=-1)
+    return np.stack([np.nanquantile(errors, level, axis=0) for level in levels], axis=-1)
+
+
+def _apart(wanted: Float) -> Float:
+    """How far quantiles lie from their neighbours `[outputs, levels - 1]`."""
     apart: Float = np.maximum(np.diff(wanted, axis=-1), NARROWEST)
     return apart
 
 
 def _errors(examples: Examples) -> np.ndarray:
-    """Scaled errors of the baseline `[n, horizon]` at origins spread over the training part, NaN where not known.
+    """Scaled errors of the baseline `[n, outputs]` at origins spread over the training part, NaN where not known.
 
     A step that no origin has an actual for has the errors of the last step that has one.
     """

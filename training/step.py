@@ -38,7 +38,7 @@ class Fitted(Protocol):
         """Steps × series in `batch`, padding not counted."""
 
     def forecasts(self, weights: Tensor, noise: Tensor, *inputs: Tensor) -> Tensor:
-        """Scaled quantiles `[*forecasts, horizon, quantiles]` from what a batch has before its target."""
+        """Scaled quantiles `[*forecasts, outputs, quantiles]` from what a batch has before its target."""
 
 
 class Step:

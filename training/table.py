@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.config import Aggregate
 from forecaster.features import CLIP, LAST, Features, FeatureSettings, FeatureStep
 from forecaster.profiles import latest_visit
 from forecaster.records import Float, Int
@@ -31,9 +32,9 @@ class FeatureTable:
     recent: np.ndarray
     last: Float
 
-    def baseline(self, row: Int, horizon: int) -> Float:
-        """Level plus profiles of the next `horizon` steps, `[n, horizon]`, as known at each `row` `[n]`."""
-        return self.expected(row, np.arange(1, horizon + 1))
+    def baseline(self, row: Int, horizon: int, aggregate: Aggregate | None = None) -> Float:
+        """Level plus profiles of the next steps, or their aggregate, as known at each `row` `[n]`: `[n, outputs]`."""
+        return self.settings.aggregated(self.expected(row, np.arange(1, horizon + 1)), aggregate)
 
     def expected(self, row: Int, steps: Int) -> Float:
         """Level plus profiles `steps` after each `row`, 0 and below at it and before: `[n, len(steps)]`."""
@@ -42,13 +43,15 @@ class FeatureTable:
             total += np.where(visited, profile[latest], 0.0)
         return total
 
-    def recents(self, row: Int, horizon: int) -> np.ndarray:
-        """Recent profiles less theirs at the next `horizon` steps: float32 `[n, horizon, recents]`, scaled."""
+    def recents(self, row: Int, horizon: int, aggregate: Aggregate | None = None) -> np.ndarray:
+        """What recent profiles move the baseline of the next steps by: float32 `[n, outputs, recents]`, scaled."""
         rates = len(self.settings.recent_rates)
         found = np.zeros((len(row), horizon, self.settings.recents))
         for number, (latest, visited) in enumerate(self._latest(row, np.arange(1, horizon + 1))):
             columns = slice(number * rates, (number + 1) * rates)
             found[..., columns] = np.where(visited[..., None], np.moveaxis(self.recent[number][:, latest], 0, -1), 0.0)
+        if aggregate is not None:
+            found = self.settings.moved(self.baseline(row, horizon), found, aggregate)
         return np.clip(found / self.scale[row][:, None, None], -CLIP, CLIP).astype(np.float32)
 
     def _latest(self, row: Int, steps: Int) -> Iterator[tuple[Int, np.ndarray]]:

@@ -37,7 +37,8 @@ class Origins:
             raise ConfigError(NOTHING)
         row = spread(table.data.first + begin, end - begin, most)
         self.begin, self.row = begin, row[table.seen[row] > 0]
-        self._target, self._weight = Examples(table, settings.horizon, split.validation_end_ms).targets(self.row)
+        target = table, settings.horizon, split.validation_end_ms, settings.aggregate
+        self._target, self._weight = Examples(*target).targets(self.row)
         run = table.data.run_of(self.row)
         unit = table.scale[self.row] / np.maximum(mean_changes(table, begin)[run], table.scale[self.row] / LARGEST)
         self._unit = unit[:, None]
@@ -45,7 +46,7 @@ class Origins:
             raise ConfigError(NOTHING)
 
     def pinball(self, quantiles: np.ndarray) -> float:
-        """The mean loss of scaled `quantiles` `[n or 1, horizon, levels]`, counted from level and profile."""
+        """The mean loss of scaled `quantiles` `[n or 1, outputs, levels]`, counted from level and profile."""
         error = self._target[..., None] - quantiles
         losses = np.maximum(self._levels * error, (self._levels - 1) * error).mean(axis=-1)
         return float((losses * self._unit * self._weight).sum() / self._weight.sum())
@@ -62,7 +63,7 @@ class Validation:
         self._engine, self._table, self._row = Engine(network), table, self._origins.row
         self._engine.grow(ABREAST)
         self._begin = np.maximum(self._origins.begin - WARM * context_length, 0)
-        self._recent = table.recents(self._row, network.settings.horizon)
+        self._recent = table.recents(self._row, network.settings.horizon, network.settings.aggregate)
         self.baseline_loss = self.loss()
 
     def loss(self) -> float:

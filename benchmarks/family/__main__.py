@@ -9,7 +9,11 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-MODELS: tuple[str, ...] = ("windows",)  # modules of this package; `measure(folder, seed)` of each gives its rows
+MODELS: tuple[str, ...] = (
+    "cells",
+    "aggregates",
+    "windows",
+)  # modules of this package; `measure(folder, seed)` of each gives its rows
 
 
 def main() -> None:

@@ -4,7 +4,9 @@ from forecaster.config.durations import format_duration, parse_duration
 from forecaster.config.kafka import KafkaSettings, TopicSettings
 from forecaster.config.load import load_settings
 from forecaster.config.model import (
+    Aggregate,
     AttentionKind,
+    CellKind,
     ModelSettings,
     NetworkKind,
     Precision,
@@ -17,7 +19,9 @@ from forecaster.config.settings import MetricsSettings, Settings
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
 
 __all__ = [
+    "Aggregate",
     "AttentionKind",
+    "CellKind",
     "InputSettings",
     "KafkaSettings",
     "MetricsSettings",

@@ -29,6 +29,8 @@ def check_segments(segment_length: int, context_length: int, horizon: int) -> No
 NetworkKind = Literal["carried", "segment", "encoder-decoder"]
 ShortWindows = Literal["masked", "filled"]
 AttentionKind = Literal["none", "dot", "additive"]
+CellKind = Literal["gru", "lstm"]
+Aggregate = Literal["mean", "min", "max", "last"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Level = Annotated[float, Field(gt=0, lt=1)]
 Quantiles = Annotated[tuple[Level, ...], AfterValidator(_ordered_quantiles)]
@@ -41,6 +43,7 @@ class ModelSettings(Section):
     bundle: Path | None = None
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")] = "gru"
     horizon: Annotated[int, Field(ge=1, le=10_000)] = 24
+    aggregate: Aggregate | None = None
     quantiles: Quantiles = (0.1, 0.5, 0.9)
     context_length: Annotated[int, Field(ge=2, le=1_000_000)] = 336
     seasons: tuple[PositiveDuration, ...] | None = None
@@ -49,20 +52,30 @@ class ModelSettings(Section):
     segment_length: Annotated[int | None, Field(ge=1)] = None
     short_windows: ShortWindows = "masked"
     attention: AttentionKind = "none"
+    cell: CellKind = "gru"
     units: Units = (64,)
     precision: Precision = "float32"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
     @model_validator(mode="after")
     def _windowed(self) -> "ModelSettings":
-        if self.network != "carried" and len(self.units) > 1:
-            raise ValueError(f'units: network = "{self.network}" has one GRU layer, not {len(self.units)}')
+        if self.network != "carried":
+            self._check_over_windows()
         if self.network == "encoder-decoder":
             if self.short_windows != "masked":
                 raise ValueError('short_windows: network = "encoder-decoder" knows only "masked"')
         elif self.attention != "none":
             raise ValueError('attention: only network = "encoder-decoder" has it')
         return self
+
+    def _check_over_windows(self) -> None:
+        network = f'network = "{self.network}"'
+        if len(self.units) > 1:
+            raise ValueError(f"units: {network} has one GRU layer, not {len(self.units)}")
+        if self.aggregate is not None:
+            raise ValueError(f"aggregate: {network} forecasts every step of the horizon")
+        if self.cell != "gru":
+            raise ValueError(f'cell: {network} has a GRU, not "{self.cell}"')
 
     @model_validator(mode="after")
     def _segments(self) -> "ModelSettings":

@@ -6,6 +6,7 @@ from itertools import repeat
 import numpy as np
 import orjson
 
+from forecaster.config import Aggregate
 from forecaster.records import Bool, Float, Int, Message
 
 DIGITS = 6  # of the scale that are published: a tenth of the tolerance at which results are equal
@@ -13,7 +14,7 @@ DIGITS = 6  # of the scale that are published: a tenth of the tolerance at which
 
 @dataclass(frozen=True, slots=True)
 class Forecasts:
-    """Forecasts of one batch as columns: `quantiles` is `[n, horizon, levels]`, `scale` `[n]`.
+    """Forecasts of one batch as columns: `quantiles` is `[n, outputs, levels]`, `scale` `[n]`.
 
     `partition`, `offset` and `index` name the input tick that triggered each one, `trigger_ms`
     is that record's time.
@@ -43,18 +44,26 @@ class ForecastEncoder:
     """Encodes forecasts of one model for one output topic."""
 
     def __init__(
-        self, model: str, step_ms: int | None, horizon: int, levels: tuple[float, ...], input_topic: str, topic: str
+        self,
+        model: str,
+        step_ms: int | None,
+        horizon: int,
+        levels: tuple[float, ...],
+        input_topic: str,
+        topic: str,
+        aggregate: Aggregate | None = None,
     ) -> None:
         self._topic = topic
         self._levels = levels
         quantiles = b",".join(b"%b:[%%b]" % orjson.dumps(str(level)) for level in levels)
         self._template = (
-            b'{"schema_version":1,"kind":"forecast","series":%%b,"origin":%%d,"step_ms":%b,"horizon":%d,'
+            b'{"schema_version":1,"kind":"forecast","series":%%b,"origin":%%d,"step_ms":%b,"horizon":%d,%b'
             b'"point":[%%b],"quantiles":{%b},"model":%b,"maturity":"%%b",'
             b'"source":{"topic":%b,"partition":%%d,"offset":%%d,"index":%%d}}'
         ) % (
             orjson.dumps(step_ms),
             horizon,
+            b'"aggregate":"%b",' % aggregate.encode() if aggregate else b"",
             quantiles,
             orjson.dumps(model).replace(b"%", b"%%"),
             orjson.dumps(input_topic),
@@ -65,8 +74,8 @@ class ForecastEncoder:
         if not len(forecasts):
             return []
         rounded = round_to_scale(forecasts.quantiles, forecasts.scale)
-        count, horizon, levels = rounded.shape
-        texts = _rows(rounded.swapaxes(1, 2).reshape(count * levels, horizon))
+        count, outputs, levels = rounded.shape
+        texts = _rows(rounded.swapaxes(1, 2).reshape(count * levels, outputs))
         columns = [texts[level::levels] for level in range(levels)]
         names = forecasts.series
         rows = zip(
@@ -94,6 +103,6 @@ def round_to_scale(quantiles: Float, scale: Float) -> Float:
 
 
 def _rows(numbers: Float) -> list[bytes]:
-    """Each row of `numbers` `[n, horizon]` as JSON without its brackets."""
+    """Each row of `numbers` `[n, outputs]` as JSON without its brackets."""
     text = orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY)
     return text[2:-2].split(b"],[")

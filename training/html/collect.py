@@ -37,14 +37,14 @@ class Collector:
 
     def __init__(self, manifest: Manifest) -> None:
         network = manifest.network
-        self._step_ms = manifest.step_ms
+        self._step_ms, self._horizon = manifest.step_ms, network.horizon
         self._random = np.random.default_rng(0)
         self._errors: list[np.ndarray] = []
         self._sample: list[tuple[float, Shown]] = []
         self._worst: dict[str, list[Shown]] = {}
         self._highest = np.inf
-        self.below: Float = np.zeros((network.horizon, len(network.quantiles)))
-        self.known: Float = np.zeros(network.horizon)
+        self.below: Float = np.zeros((network.outputs, len(network.quantiles)))
+        self.known: Float = np.zeros(network.outputs)
 
     def watch(self, part: Part) -> None:
         """Take in consecutive forecasts of one series."""
@@ -78,7 +78,7 @@ class Collector:
     def _keep_worst(self, part: Part, rows: Int, error: Float) -> None:
         """The worst of each of the worst series: the very worst, then others at least a horizon from it."""
         span_ms = int(part.origin_ms[-1] - part.origin_ms[0])
-        apart_ms = part.actual.shape[1] * (self._step_ms or span_ms / len(part.origin_ms))
+        apart_ms = self._horizon * (self._step_ms or span_ms / len(part.origin_ms))
         kept = self._worst.get(part.series, [])
         order = np.argsort(-error, kind="stable")
         few = _apart(part.origin_ms[rows[order]].tolist(), apart_ms)

@@ -158,7 +158,7 @@ def attention(shares: Float) -> Any:
 
 def coverage_by_step(scores: dict[str, Any]) -> Any:
     """Share of actuals inside each trained central interval at every step, beside what it should be."""
-    steps = list(range(1, scores["horizon"] + 1))
+    steps = [scores["horizon"]] if scores["aggregate"] else list(range(1, scores["horizon"] + 1))
     traces = []
     for n, share in enumerate(scores["intervals"]["scored"]):
         colour = RIVALS[n].light if n else MODEL.light

@@ -121,7 +121,11 @@ def _detail(one: Shown) -> str:
 
 
 def horizon(scores: dict[str, Any], charts: Charts) -> Markup:
-    """Error and skill along the horizon."""
+    """Error and skill along the horizon, where its steps are forecast."""
+    if scores["aggregate"]:
+        return paragraph(
+            f"One number is forecast of all {scores['horizon']} steps: there is none to tell from another."
+        )
     error = charts.place(figures.error_by_step(scores), "Error by horizon step")
     skill = "Skill against the best baseline of the step, with its 95 % bootstrap interval"
     return grid(error, charts.place(figures.skill_by_step(scores), skill))

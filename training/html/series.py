@@ -48,9 +48,13 @@ def whole_series(name: str, drawn: Outline, split: list[tuple[str, int, int]], s
 
 
 def fan(one: Shown, observed: Observed, manifest: Manifest) -> Any:
-    """A forecast as a fan of its intervals over what came after, behind what the series did before."""
+    """A forecast as a fan of its intervals over what came after, behind what the series did before.
+
+    The aggregate of a horizon is drawn all along it.
+    """
     levels, step_ms = manifest.network.quantiles, manifest.step_ms
-    horizon = len(one.actual)
+    horizon = manifest.network.horizon
+    quantiles, actual = (np.repeat(array, horizon // len(array), axis=0) for array in (one.quantiles, one.actual))
     time_ms, value = observed.values(observed.series.index(one.series))
     origin = int(np.searchsorted(time_ms, one.origin_ms))
     first = max(0, origin + 1 - min(max(2 * horizon, 24), MOST_BEFORE))
@@ -59,9 +63,9 @@ def fan(one: Shown, observed: Observed, manifest: Manifest) -> Any:
         back, x = (before - origin).astype(np.float64), ahead.astype(np.float64)
     else:
         back, x = time_ms[before].astype(np.float64), (one.origin_ms + step_ms * ahead).astype(np.float64)
-    traces = [*_bands(x, one.quantiles, levels)]
-    traces.append(line(x, one.quantiles[:, levels.index(0.5)], "forecast", MODEL.light, width=2.5))
-    come = np.concatenate([value[before], one.actual])
+    traces = [*_bands(x, quantiles, levels)]
+    traces.append(line(x, quantiles[:, levels.index(0.5)], "forecast", MODEL.light, width=2.5))
+    come = np.concatenate([value[before], actual])
     traces.append(line(np.concatenate([back, x]), come, "actual", ACTUAL.light, width=1.5))
     made = figure(traces, "" if step_ms else "steps from the origin", "", showlegend=False)
     made.update_xaxes(type="date" if step_ms else "linear", nticks=5, tickangle=0).update_traces(

@@ -63,11 +63,9 @@ def widest(scores: dict[str, Any]) -> tuple[float, float] | None:
 
 def headline(scores: dict[str, Any], manifest: Manifest) -> str:
     """Model, data, horizon, skill and coverage in one sentence."""
-    count = len(scores["by_series"])
-    text = (
-        f"{scores['model']} forecasts {span(scores['horizon'], manifest.step_ms)} ahead on {count:,} series "
-        f"from {scores['origins']:,} origins"
-    )
+    count, whole = len(scores["by_series"]), span(scores["horizon"], manifest.step_ms)
+    what = f"the {scores['aggregate']} over {whole}" if scores["aggregate"] else f"{whole} ahead"
+    text = f"{scores['model']} forecasts {what} on {count:,} series from {scores['origins']:,} origins"
     if found := scores["skill"]["mase"]:
         kind = "less" if found["skill"] >= 0 else "more"
         text += f" with {percent(abs(found['skill']))} {kind} error (MASE) than the best baseline, {found['rival']}"
@@ -140,12 +138,14 @@ def settings_toml(manifest: Manifest) -> str:
         "model": {
             "bundle": "model",
             "horizon": network.horizon,
+            "aggregate": network.aggregate,
             "quantiles": network.quantiles,
             "context_length": manifest.context_length,
             "seasons": [format_duration(n * (step_ms or 1)) for n in manifest.features.seasons],
             "transform": manifest.features.transform,
             "network": network.kind,
             "segment_length": network.segment_length,
+            "cell": network.cell,
             "units": network.units,
             "dropout": network.dropout,
         },
