@@ -18,6 +18,7 @@ from forecaster.config import Settings
 from forecaster.errors import BundleError
 from forecaster.manifest import MANIFEST, WEIGHTS, Manifest, configured_bundle, read_bundle
 from forecaster.networks import AnyNetwork, make_network
+from forecaster.state_network import StateNetwork
 
 
 def save_bundle(folder: Path, manifest: Manifest, network: AnyNetwork) -> Manifest:
@@ -115,6 +116,8 @@ def load_configured(settings: Settings) -> tuple[Manifest, AnyNetwork]:
     """The bundle that `model.bundle` names, held against the rest of the configuration."""
     manifest, network = load_bundle(configured_bundle(settings))
     manifest.check_stream(settings)
+    if isinstance(network, StateNetwork):
+        network.sampling = settings.model.sampling
     return manifest, network
 
 

@@ -33,7 +33,14 @@ class Cell(NamedTuple):
         return product(inputs, weights.kernel) + self.input_bias(weights)
 
     def scan(self, weights: Any, inputs: Tensor, valid: Tensor, start: State, product: Product) -> tuple[Tensor, State]:
-        """The layer's output `[series, rounds, units]` along `inputs` `[series, rounds, …]`, and its last state.
+        """The layer's output `[series, rounds, units]` along `inputs` `[series, rounds, …]`, and its last state."""
+        every, last = self.states(weights, inputs, valid, start, product)
+        return every[0], last
+
+    def states(
+        self, weights: Any, inputs: Tensor, valid: Tensor, start: State, product: Product
+    ) -> tuple[State, State]:
+        """The layer's state `[series, rounds, units]` after each round of `inputs`, and the last one.
 
         Rounds where `valid` `[series, rounds]` is false leave the state alone. The products of the inputs are taken
         for all rounds at once.
@@ -47,7 +54,7 @@ class Cell(NamedTuple):
 
         projected = ops.swapaxes(self.projected(weights, inputs, product), 0, 1)
         last, every = ops.scan(one, start, (projected, ops.expand_dims(ops.swapaxes(valid, 0, 1), -1)))
-        return ops.swapaxes(every[0], 0, 1), last
+        return tuple(ops.swapaxes(rounds, 0, 1) for rounds in every), last
 
 
 def gru_step(weights: Any, from_input: Tensor, state: State, product: Product) -> State:

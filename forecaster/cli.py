@@ -138,9 +138,11 @@ def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _html_report(options: argparse.Namespace) -> "HtmlReport | None":
+def _html_report(options: argparse.Namespace, settings: Settings) -> "HtmlReport | None":
     if options.report is None:
         return None
+    if settings.model.coded:
+        raise ConfigError(f'--report: its charts are of numbers: model.task = "{settings.model.task}" has none')
     try:
         from training.html.report import HtmlReport
     except ModuleNotFoundError as error:
@@ -210,8 +212,8 @@ def _check_config(options: argparse.Namespace) -> None:
         print(line)
 
 
-def _toml_lines(tree: dict[str, Any]) -> list[str]:
-    """`tree` as TOML; what is not set is a comment. Strings, numbers and lists are the same as in JSON."""
+def _toml_lines(tree: dict[str, Any], path: str = "") -> list[str]:
+    """`tree` at `path` as TOML; what is not set is a comment. Strings, numbers and lists are the same as in JSON."""
     import json
 
     def line(name: str, value: object) -> str:
@@ -220,7 +222,7 @@ def _toml_lines(tree: dict[str, Any]) -> list[str]:
     lines = [line(name, value) for name, value in tree.items() if not isinstance(value, dict)]
     for name, section in tree.items():
         if isinstance(section, dict):
-            lines += ["", f"[{name}]", *(line(key, value) for key, value in section.items())]
+            lines += ["", f"[{path}{name}]", *_toml_lines(section, f"{path}{name}.")]
     return lines
 
 
@@ -237,7 +239,7 @@ def _healthcheck(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
-    html, parts = _html_report(options), input_parts(options, settings, _to_stderr)
+    html, parts = _html_report(options, settings), input_parts(options, settings, _to_stderr)
     from training.command import train_with_progress
     from training.prepare import Source
 
@@ -265,7 +267,7 @@ def _replay(options: argparse.Namespace) -> None:
 
 def _backtest(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
-    html = _html_report(options)
+    html = _html_report(options, settings)
     recording = _recording(options, settings)
     from training.backtest_report import backtest_with_tables
     from training.origins import Choice

@@ -13,7 +13,7 @@ from forecaster.errors import ConfigError
 if TYPE_CHECKING:
     from forecaster.recording import Recording
 
-COLUMN_OPTIONS = ("--time-column", "--series-column", "--value-column")
+COLUMN_OPTIONS = ("--time-column", "--series-column", "--value-column", "--label-column")
 
 
 def add_input_arguments(parser: argparse.ArgumentParser, *, kafka: bool = False) -> None:
@@ -26,11 +26,12 @@ def add_input_arguments(parser: argparse.ArgumentParser, *, kafka: bool = False)
         source.add_argument("--from-kafka", action="store_true", help="the history of the input topic")
         since = "with --from-kafka: the first record's time; the earliest record if not set"
         parser.add_argument("--from", dest="from_ms", type=time_ms, metavar="TIME", help=since)
-    time, series, value = COLUMN_OPTIONS
+    time, series, value, label = COLUMN_OPTIONS
     joined = "column of the event time, or several: date,time or year,month,day[,hour[,minute[,second]]]"
     parser.add_argument(time, metavar="NAME[,NAME…]", help=joined)
     parser.add_argument(series, metavar="NAME", help="column of the series id (a row per tick)")
     parser.add_argument(value, metavar="NAME[,NAME…]", help="value columns; with a series column, their mean")
+    parser.add_argument(label, metavar="NAME", help='column of the labels, for model.task = "classify"')
 
 
 def time_ms(text: str) -> int:
@@ -50,7 +51,7 @@ def input_parts(options: argparse.Namespace, settings: Settings, say: Callable[[
     Raises `ConfigError` at once for options that contradict each other, and while the parts are read
     for what is wrong with them.
     """
-    columns = (options.time_column, options.series_column, options.value_column)
+    columns = (options.time_column, options.series_column, options.value_column, options.label_column)
     if options.from_kafka:
         for name, given in zip(COLUMN_OPTIONS, columns, strict=True):
             if given is not None:
@@ -63,5 +64,7 @@ def input_parts(options: argparse.Namespace, settings: Settings, say: Callable[[
     from forecaster.recording import Columns, read_parts
 
     values = tuple(options.value_column.split(",")) if options.value_column else ()
-    chosen = Columns(options.time_column, options.series_column, values)
+    if options.label_column is not None and not settings.model.coded:
+        raise ConfigError('--label-column: goes with model.task = "classify"')
+    chosen = Columns(options.time_column, options.series_column, values, options.label_column, settings.model.coded)
     return read_parts(options.input, settings.input, chosen)

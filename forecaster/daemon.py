@@ -135,6 +135,7 @@ class Daemon:
         metrics, windows = self.metrics, self.pipeline.windows
         metrics.batch_size.observe(len(records))
         metrics.replayed.inc(output.replayed)
+        metrics.unknown_codes.inc(output.unknown_codes)
         for outcome, count in output.outcomes.items():
             metrics.ticks.labels(outcome).inc(count)
         for reason, count in output.dead_letters.items():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecaster.compiling import Compiler, compile_function, faster, on_accelerator, to_numpy
+from forecaster.features import FeatureStep
 from forecaster.hidden import DeviceHidden, Hidden, HostHidden
 from forecaster.logs import event
 from forecaster.network import Network
@@ -46,6 +47,11 @@ class Engine:
         self._resident = resident
         self._compile("xla")
         self._compiling = self._compile_all()
+
+    @property
+    def width(self) -> int:
+        """Of what `advance` returns of a round."""
+        return self.network.settings.units[-1]
 
     def _compile(self, compiler: Compiler) -> None:
         self._compiler = compiler
@@ -102,25 +108,33 @@ class Engine:
         return next(self._compiling, False)
 
     def _compile_all(self) -> Iterator[bool]:
-        nothing = np.zeros(0, np.int64)
+        yield from self._compile_steps()
+        yield from self._compile_heads()
+        yield from self._compile_scans()
+
+    def _compile_steps(self) -> Iterator[bool]:
         for shape in self._singles():
-            self.hidden.carry(self._step, nothing, shape.series, *self._zeros(shape.series))
+            self.hidden.carry(self._step, np.zeros(0, np.int64), shape.series, *self._zeros(shape.series))
             self.shapes.ready = [*self.shapes.ready, shape]
             yield True
+
+    def _compile_heads(self) -> Iterator[bool]:
         for rows in self.shapes.series:
-            hidden = np.zeros((rows, self.network.settings.units[-1]), np.float32)
+            hidden = np.zeros((rows, self.width), np.float32)
             self._head(hidden, *self._zeros(rows))
             yield True
+
+    def _compile_scans(self) -> Iterator[bool]:
         for shape in [shape for shape in self.shapes.all() if shape.rounds > 1]:
             inputs = np.zeros((*shape, self.network.settings.inputs), np.float32)
-            self.hidden.carry(self._advance, nothing, shape.series, inputs, np.zeros(shape, bool))
+            self.hidden.carry(self._advance, np.zeros(0, np.int64), shape.series, inputs, np.zeros(shape, bool))
             self.shapes.ready = [*self.shapes.ready, shape]
             yield True
 
     def _singles(self) -> list[Shape]:
         return [shape for shape in self.shapes.all() if shape.rounds == 1]
 
-    def _zeros(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    def _zeros(self, rows: int) -> tuple[np.ndarray, ...]:
         """Inputs and recent profiles of so many rows."""
         settings = self.network.settings
         recent = np.zeros((rows, settings.outputs, settings.recents), np.float32)
@@ -163,6 +177,10 @@ class Engine:
             hidden = self.advance(tile.slot, inputs, tile.valid)
             recent = tile.step.recent(tile.row, tile.column, *ahead)
             return self.head(hidden[tile.row, tile.column], inputs[tile.row, tile.column], recent)
+
+    def inputs(self, step: FeatureStep, values: Float) -> np.ndarray:  # noqa: ARG002  # of numbers the features tell all
+        """What the network takes, `[series, rounds, inputs]`, of `values` `[series, rounds]` with their features."""
+        return step.inputs()
 
     def baseline(self, tile: Tile) -> Float:
         """Level plus profiles of the next steps, or their aggregate: `[n, outputs]`."""

@@ -1,35 +1,16 @@
 """From the block of new observations to quantiles: features, carried state, and the way back."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-from forecaster.features import Features, FeatureSettings, FeatureStep
-from forecaster.records import Bool, Float, Int
+from forecaster.features import Features, FeatureSettings
+from forecaster.records import Bool, Int
 from forecaster.series import copied
-from forecaster.tile import Scaled, ServingEngine, Stage, Tile, no_stage
+from forecaster.tile import Emitted, Pending, ServingEngine, Stage, Tile, no_stage
 from forecaster.windows import Block, Windows
 
 REBUILD_CELLS = 1 << 16  # series × rounds whose features are made at once: bounds the memory
-
-
-@dataclass(frozen=True, slots=True)
-class Emitted:
-    """Forecasts of the block's rows `row` `[n]`: `quantiles` `[n, outputs, levels]` ascend.
-
-    `scale` and `seen` are the series' scale and number of values at that row.
-    """
-
-    row: Int
-    quantiles: Float
-    scale: Float
-    seen: Int
-
-    def take(self, keep: Bool | Int) -> "Emitted":
-        """The forecasts at `keep`, a mask or positions."""
-        return Emitted(self.row[keep], self.quantiles[keep], self.scale[keep], self.seen[keep])
 
 
 class Inference:
@@ -80,7 +61,8 @@ class Inference:
             slot = slots[low : low + series]
             values, length = self.windows.rings.recent(slot)
             first = self.windows.event_time.newest[slot] - length + 1
-            self.engine.rebuild(slot, self.features.advance(slot, first, values).inputs(), length)
+            inputs = self.engine.inputs(self.features.advance(slot, first, values), values)
+            self.engine.rebuild(slot, inputs, length)
 
     def run(self, block: Block, emit: Bool) -> Emitted:
         """Carry every series through its rows of `block`; forecast from the rows where `emit` is set."""
@@ -91,15 +73,13 @@ class Inference:
                 self.forget(fresh)
             for runs, done, rounds in self.engine.shapes.tiles(length):
                 pending.append(self._tile(block, emit, first[runs] + done, length[runs] - done, rounds))
-        parts = [self._nothing(), *(self._fetched(tile) for tile in pending if len(tile.row))]
-        columns = ("row", "quantiles", "scale", "seen")
-        return Emitted(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+        return Emitted.joined([self._fetched(tile) for tile in pending if len(tile.row)] or [self._nothing()])
 
     def _nothing(self) -> Emitted:
         shape = (0, self._network.outputs, len(self._network.quantiles))
         return Emitted(np.zeros(0, np.int64), np.zeros(shape), np.zeros(0), np.zeros(0, np.int64))
 
-    def _tile(self, block: Block, emit: Bool, first: Int, left: Int, rounds: int) -> "_Pending":
+    def _tile(self, block: Block, emit: Bool, first: Int, left: Int, rounds: int) -> Pending:
         """One rectangle: up to `rounds` rows of each of the runs that go on at rows `first`; carries their state on."""
         valid = np.arange(rounds) < left[:, None]
         cell = np.where(valid, first[:, None] + np.arange(rounds), 0)
@@ -108,29 +88,18 @@ class Inference:
         row, column = np.nonzero(valid & emit[cell])
         with self._stage("features"):
             step = self.features.advance(slot, block.index[first], values)
-        tile = Tile(slot, values, valid, step, row, column, self.windows.rings)
-        scaled = self.engine.forecast(tile, self._stage)
+        names, index = self.windows.slots.names, block.index[cell[row, column]]
+        tile = Tile(slot, values, valid, step, row, column, self.windows.rings, index, names)
+        answer = self.engine.forecast(tile, self._stage)
         with self._stage("features"):
-            pending = _Pending(cell[row, column], row, column, step, self.engine.baseline(tile), scaled)
+            pending = Pending(cell[row, column], row, column, step, self.engine.baseline(tile), answer)
             self.windows.rings.push(slot, values, np.minimum(left, rounds))
             step.commit()
         return pending
 
-    def _fetched(self, tile: "_Pending") -> Emitted:
-        """Wait for a tile's quantiles and scale them back."""
+    def _fetched(self, tile: Pending) -> Emitted:
+        """Wait for a tile's answer and scale it back."""
         with self._stage("infer"):
-            scaled = tile.scaled.fetch()
+            fetched = tile.answer.fetch()
         with self._stage("features"):
-            values, scale = tile.step.forecast(tile.row, tile.column, scaled, tile.baseline)
-        return Emitted(tile.cell, values, scale, tile.step.seen[tile.row, tile.column])
-
-
-class _Pending(NamedTuple):
-    """A tile whose quantiles a device may still be computing; `cell` are the rows of the block that it forecasts."""
-
-    cell: Int
-    row: Int
-    column: Int
-    step: FeatureStep
-    baseline: Float
-    scaled: Scaled
+            return tile.answer.emitted(fetched, tile)

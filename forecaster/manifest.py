@@ -3,11 +3,12 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from forecaster.config import (
+    CODED,
     Aggregate,
     AttentionKind,
     CellKind,
@@ -15,6 +16,7 @@ from forecaster.config import (
     Quantiles,
     Settings,
     ShortWindows,
+    Task,
     check_segments,
     format_duration,
 )
@@ -23,6 +25,11 @@ from forecaster.features import LAST, FeatureSettings
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 MOST_BYTES = 1 << 30
+MOST_CODE = 256  # characters
+
+CodeText = Annotated[str, Field(min_length=1, max_length=MOST_CODE)]
+MessageKind = Literal["forecast", "class", "symbols", "paths"]
+KINDS: dict[Task, MessageKind] = {"forecast": "forecast", "classify": "class", "symbols": "symbols", "paths": "paths"}
 
 
 class NetworkSettings(BaseModel):
@@ -32,18 +39,25 @@ class NetworkSettings(BaseModel):
     "segment" network a window of `inputs` observations, in segments of `segment_length`. What a window is short
     of is padding, which is masked, or was filled by the bundles that knew no other. An "encoder-decoder" takes
     such a window with `calendar` terms of each step, of the horizon too, and of the newest observation the
-    `features` and `recents` that a carried network takes. With an `aggregate` of the horizon that is all that is
-    forecast, and `recents` are of it.
+    `features` and `recents` that a carried network takes. One for codes knows those of its `vocabulary` and takes
+    the id of one, and tells `labels` apart or the code that comes next. One for paths draws scaled values between
+    the edges of `bins`, which ascend, and knows the calendar of `seasons`. With an `aggregate` of the horizon that
+    is all that is forecast, and `recents` are of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: NetworkKind = "carried"
+    task: Task = "forecast"
     segment_length: PositiveInt | None = None
     short_windows: ShortWindows = "filled"
     attention: AttentionKind = "none"
     calendar: NonNegativeInt = 0
     features: NonNegativeInt = 0
+    vocabulary: tuple[CodeText, ...] = ()
+    labels: tuple[CodeText, ...] = ()
+    bins: tuple[float, ...] = ()
+    seasons: tuple[PositiveInt, ...] = ()
     inputs: PositiveInt
     recents: NonNegativeInt = 0
     cell: CellKind = "gru"
@@ -52,6 +66,25 @@ class NetworkSettings(BaseModel):
     aggregate: Aggregate | None = None
     quantiles: Quantiles
     dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @property
+    def coded(self) -> bool:
+        """Whether the values it takes are codes."""
+        return self.task in CODED
+
+    @model_validator(mode="after")
+    def _fits_its_task(self) -> "NetworkSettings":
+        if self.kind != "carried" and self.task != "forecast":
+            raise ValueError(f'kind: task = "{self.task}" has a carried network')
+        if self.task != "forecast" and self.aggregate is not None:
+            raise ValueError(f'aggregate: task = "{self.task}" has none')
+        if self.coded != bool(self.vocabulary) or len(set(self.vocabulary)) != len(self.vocabulary):
+            raise ValueError("vocabulary: different codes, where the values are codes")
+        if (self.task == "classify") != (len(self.labels) > 1) or len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: two different ones at least, where they are to be told apart")
+        if (self.task == "paths") != (len(self.bins) > 2) or list(self.bins) != sorted(set(self.bins)):
+            raise ValueError("bins: ascending edges, where paths are drawn between them")
+        return self
 
     @model_validator(mode="after")
     def _whole_segments(self) -> "NetworkSettings":
@@ -91,7 +124,7 @@ class Manifest(BaseModel):
     format_version: Literal[1] = 1
     name: str
     version: str
-    kind: Literal["forecast"] = "forecast"
+    kind: MessageKind = "forecast"
     step_ms: PositiveInt | None
     bar: str | None
     context_length: PositiveInt
@@ -108,8 +141,17 @@ class Manifest(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _kind_of_its_task(self) -> "Manifest":
+        if self.kind != KINDS[self.network.task]:
+            raise ValueError(f'kind: task = "{self.network.task}" makes messages of kind "{KINDS[self.network.task]}"')
+        return self
+
+    @model_validator(mode="after")
     def _inputs_fit(self) -> "Manifest":
-        if self.network.kind != "carried":
+        if self.network.coded:
+            if (self.network.inputs, self.network.recents) != (1, 0) or LAST not in self.features.level_spans:
+                raise ValueError("network.inputs is not the one code, the last of which features.level_spans keep")
+        elif self.network.kind != "carried":
             if self.network.inputs != self.context_length:
                 raise ValueError("network.inputs is not the context_length")
             if self.network.kind == "segment" and LAST not in self.features.level_spans:
@@ -118,6 +160,8 @@ class Manifest(BaseModel):
                 raise ValueError("network.calendar, features and recents are not the numbers that its features give")
         elif (self.network.inputs, self.network.recents) != (len(self.features.input_names), self.features.recents):
             raise ValueError("network.inputs and network.recents are not the numbers that its features give")
+        if self.network.task == "paths" and self.network.seasons != self.features.seasons:
+            raise ValueError("network.seasons are not those of its features")
         return self
 
     @property
@@ -136,7 +180,7 @@ class Manifest(BaseModel):
         return content_digest(json.loads(self.model_dump_json()))
 
     def check_stream(self, settings: Settings) -> None:
-        """Raise `ConfigError` where the configuration asks for another stream or horizon than trained."""
+        """Raise `ConfigError` where the configuration asks for another stream, task or horizon than trained."""
 
         def duration(step_ms: int | None) -> str:
             return "tick" if step_ms is None else format_duration(step_ms)
@@ -144,6 +188,7 @@ class Manifest(BaseModel):
         wanted: dict[str, tuple[object, object]] = {
             "stream.step": (duration(settings.stream.step), duration(self.step_ms)),
             "stream.bar": (settings.stream.bar, self.bar),
+            "model.task": (settings.model.task, self.network.task),
         }
         stated = settings.model.model_fields_set
         wanted |= {

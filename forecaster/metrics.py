@@ -130,6 +130,9 @@ class Metrics:
         self.dead_letters = Counter(
             "forecaster_dead_letters", "Records sent to the dead-letter topic.", ["reason"], registry=registry
         )
+        self.unknown_codes = Counter(
+            "forecaster_unknown_codes", "Ticks with a code that the model's vocabulary has not.", registry=registry
+        )
         self.replayed = Counter(
             "forecaster_replayed_records", "Records read again to rebuild state, not published.", registry=registry
         )

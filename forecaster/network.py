@@ -44,13 +44,18 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
             for layer, units in enumerate(settings.units)
         ]
         self.dropout = keras.layers.Dropout(settings.dropout, seed=drawn)
+        self._make_head(drawn)
+        self.build((None, None, settings.inputs))
+
+    def _make_head(self, drawn: int) -> None:
+        """The layers around the recurrent ones, their weights drawn by `drawn`."""
+        settings = self.settings
         outputs = settings.outputs * len(settings.quantiles)
         self.output_layer = keras.layers.Dense(
             outputs, kernel_initializer=keras.initializers.GlorotUniform(drawn + 200), name="output"
         )
         self.skip = keras.layers.Dense(outputs, use_bias=False, kernel_initializer="zeros", name="skip")
         self.recent = RecentProfiles(settings.outputs, settings.recents)
-        self.build((None, None, settings.inputs))
 
     @property
     def parts(self) -> list[Any]:

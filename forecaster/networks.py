@@ -1,5 +1,6 @@
 """The kinds of networks, and the engine that serves each."""
 
+from forecaster.code_network import CodeNetwork
 from forecaster.compiling import on_accelerator
 from forecaster.config import NetworkKind, Settings
 from forecaster.encoder_decoder import EncoderDecoder
@@ -7,13 +8,16 @@ from forecaster.engine import Engine
 from forecaster.errors import ConfigError
 from forecaster.manifest import NetworkSettings
 from forecaster.network import Network
+from forecaster.path_engine import PathEngine
+from forecaster.path_network import PathNetwork
 from forecaster.segment_network import SegmentNetwork
+from forecaster.state_engine import StateEngine
 from forecaster.tile import ServingEngine
 from forecaster.window_engine import WindowEngine
 from forecaster.windows import BATCH_ROOM
 
 Windowed = SegmentNetwork | EncoderDecoder
-AnyNetwork = Network | Windowed
+AnyNetwork = Network | Windowed  # a `CodeNetwork` is a `Network` with other ends
 KINDS: dict[NetworkKind, type[AnyNetwork]] = {
     "carried": Network,
     "segment": SegmentNetwork,
@@ -23,6 +27,10 @@ KINDS: dict[NetworkKind, type[AnyNetwork]] = {
 
 def make_network(settings: NetworkSettings, seed: int = 0) -> AnyNetwork:
     """A network of the kind that `settings` name, its weights drawn by `seed`."""
+    if settings.task == "paths":
+        return PathNetwork(settings, seed)
+    if settings.coded:
+        return CodeNetwork(settings, seed)
     return KINDS[settings.kind](settings, seed)
 
 
@@ -32,6 +40,8 @@ def make_engine(network: AnyNetwork, settings: Settings | None = None) -> Servin
     Without them it is served at the precision that it has, its state in this process. Raises `ConfigError` where
     they ask for a precision that the network cannot be served at.
     """
+    if isinstance(network, CodeNetwork | PathNetwork):
+        return _state_engine(network, settings)
     if settings is None:
         return WindowEngine(network) if isinstance(network, Windowed) else Engine(network)
     precision = settings.model.precision
@@ -44,3 +54,17 @@ def make_engine(network: AnyNetwork, settings: Settings | None = None) -> Servin
         return WindowEngine(network)
     network.precision = precision
     return Engine(network, settings.state.max_series + BATCH_ROOM if on_accelerator() else None)
+
+
+def _state_engine(network: CodeNetwork | PathNetwork, settings: Settings | None) -> ServingEngine:
+    """`network` drawing paths as `settings` ask for; the windows that state is made anew from hold its ids exactly."""
+    engine = PathEngine if isinstance(network, PathNetwork) else StateEngine
+    if settings is None:
+        return engine(network)
+    task = network.settings.task
+    if network.settings.coded and settings.state.window_type != "float32":
+        raise ConfigError(f'state.window_type: task = "{task}" keeps codes in its windows: they must be float32')
+    if settings.model.precision != "float32":
+        raise ConfigError(f'model.precision: task = "{task}" is served at float32, not {settings.model.precision}')
+    network.sampling = settings.model.sampling
+    return engine(network, settings.state.max_series + BATCH_ROOM if on_accelerator() else None)

@@ -15,14 +15,16 @@ from forecaster.checkpoint.state import Checkpoint, Snapshot
 from forecaster.config import Settings
 from forecaster.event_time import ACCEPTED, DUPLICATE, LATE
 from forecaster.eviction import Eviction
-from forecaster.formats.forecast_json import ForecastEncoder, Forecasts
+from forecaster.formats.forecast_json import Forecasts
 from forecaster.formats.json_ticks import JsonTickDecoder
-from forecaster.inference import Emitted, Inference
+from forecaster.inference import Inference
 from forecaster.manifest import Manifest
 from forecaster.networks import AnyNetwork, make_engine
 from forecaster.records import Bool, Fault, Int, Message, RecordBatch, TickBatch
 from forecaster.series import Elsewhere
-from forecaster.tile import Stage, no_stage
+from forecaster.tasks import make_encoder, make_vocabulary
+from forecaster.tile import Emitted, Stage, no_stage
+from forecaster.vocabulary import UNKNOWN
 from forecaster.windows import Block, Windows
 
 
@@ -31,7 +33,8 @@ class Output:
     """What one poll batch gave: messages in the order of their records, and the counts.
 
     Records that are replayed to rebuild state count in `replayed` alone. `evicted` are series by
-    reason; `elsewhere` those that turned up in a second partition.
+    reason; `elsewhere` those that turned up in a second partition. `unknown_codes` are ticks whose code the
+    vocabulary has not.
     """
 
     replayed: int
@@ -42,6 +45,7 @@ class Output:
     dead_letters: Counter[str] = field(default_factory=Counter)
     evicted: Counter[str] = field(default_factory=Counter)
     elsewhere: list[Elsewhere] = field(default_factory=list)
+    unknown_codes: int = 0
 
 
 class Pipeline:
@@ -49,20 +53,13 @@ class Pipeline:
 
     def __init__(self, settings: Settings, manifest: Manifest, network: AnyNetwork, stage: Stage = no_stage) -> None:
         self.settings, self._stage = settings, stage
-        self.decoder = JsonTickDecoder(settings.input)
+        self.vocabulary = make_vocabulary(manifest)
+        self.decoder = JsonTickDecoder(settings.input, self.vocabulary)
         self.windows = Windows(settings.stream, manifest.context_length, settings.state)
         self.eviction = Eviction(settings.state, self.windows)
         engine = make_engine(network, settings)
         self.inference = Inference(manifest.features, engine, self.windows, stage)
-        self.encoder = ForecastEncoder(
-            f"{manifest.name}@{manifest.version}",
-            manifest.step_ms,
-            manifest.network.horizon,
-            manifest.network.quantiles,
-            settings.topics.input,
-            settings.topics.output,
-            manifest.network.aggregate,
-        )
+        self.encoder = make_encoder(manifest, settings)
         self._ready_after = manifest.ready_after
         layout = {name: (rows.dtype, rows.shape[1:]) for name, rows in self._rows(np.zeros(0, np.int64)).items()}
         self.identity = Identity.of(settings, manifest, layout)
@@ -76,6 +73,7 @@ class Pipeline:
             ticks = self._keep_apart(records, ticks, output)
         with self._stage("admit"):
             partition = records.partition[ticks.record]
+            output.unknown_codes = self._unknown_codes(records, ticks)
             outcome, block = self.windows.admit(partition, ticks.series, ticks.time_ms, ticks.value)
             emit = self._emit(~records.silent[ticks.record], outcome, block, output)
         emitted = self.inference.run(block, emit)
@@ -84,6 +82,12 @@ class Pipeline:
             output.messages = self.encoder.encode(output.forecasts) + self._dead_letters(records, output)
         self._evict(records, output)
         return output
+
+    def _unknown_codes(self, records: RecordBatch, ticks: TickBatch) -> int:
+        """How many of `ticks` have a code that the vocabulary has not, but for those replayed."""
+        if self.vocabulary is None:
+            return 0
+        return int(((ticks.value == UNKNOWN) & ~records.silent[ticks.record]).sum())
 
     def _refuse(self, records: RecordBatch, ticks: TickBatch, output: Output) -> TickBatch:
         """`ticks` without those that are well formed and yet cannot be taken, which become faults."""
@@ -157,7 +161,7 @@ class Pipeline:
         self, records: RecordBatch, ticks: TickBatch, block: Block, emitted: Emitted, output: Output
     ) -> Forecasts:
         """The forecasts that can be published, in the order of the ticks that triggered them."""
-        finite = np.isfinite(emitted.quantiles).all(axis=(1, 2))
+        finite = emitted.finite()
         for n in np.flatnonzero(~finite & (emitted.seen > 0)).tolist():
             row = int(ticks.record[block.trigger[emitted.row[n]]])
             output.faults.setdefault(row, Fault(row, "not_finite_forecast", "the model put out no finite number"))
@@ -181,6 +185,8 @@ class Pipeline:
             partition=records.partition[record],
             offset=records.offset[record],
             index=ticks.index[trigger],
+            paths=emitted.paths,
+            probabilities=emitted.probabilities,
         )
 
     def _dead_letters(self, records: RecordBatch, output: Output) -> list[Message]:

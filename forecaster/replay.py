@@ -49,6 +49,7 @@ def replay(
             for records in record_batches(recording, settings):
                 output = pipeline.process(records)
                 outcomes += output.outcomes
+                outcomes["unknown code"] += output.unknown_codes
                 outcomes.update({f"dead letter: {reason}": n for reason, n in output.dead_letters.items()})
                 forecasts = output.messages[: len(output.forecasts)]
                 file.writelines((message.value or b"") + b"\n" for message in forecasts)

@@ -12,6 +12,7 @@ import numpy as np
 
 from forecaster.compiling import compile_function
 from forecaster.engine import MOST_CELLS, ROUNDS_LADDER, SERIES_LADDER
+from forecaster.features import FeatureStep
 from forecaster.manifest import NetworkSettings
 from forecaster.past import Past, TilePast
 from forecaster.records import Float, Int
@@ -90,6 +91,10 @@ class WindowEngine:
 
     def forget(self, slots: Int) -> None:
         """Nothing: the windows are the state."""
+
+    def inputs(self, step: FeatureStep, values: Float) -> np.ndarray:  # noqa: ARG002  # the interface of engines
+        """Nothing: the windows are the state."""
+        return np.zeros((0, 0, 0), np.float32)
 
     def rebuild(self, slot: Int, inputs: np.ndarray, length: Int) -> None:
         """Nothing: the windows are the state."""

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from forecaster.bundle import named_weights
+from forecaster.code_network import CodeNetwork
 from forecaster.config import Aggregate, AttentionKind, CellKind, Settings, ShortWindows
 from forecaster.encoder_decoder import EncoderDecoder
 from forecaster.features import FeatureSettings
-from forecaster.manifest import Manifest, NetworkSettings
+from forecaster.manifest import KINDS, Manifest, NetworkSettings
 from forecaster.network import Network
 from forecaster.networks import AnyNetwork, make_engine
+from forecaster.path_network import PathNetwork
 from forecaster.pipeline import Output, Pipeline
 from forecaster.records import Headers, RecordBatch
 from forecaster.segment_network import SegmentNetwork
@@ -31,6 +33,7 @@ FEATURES = FeatureSettings(
 )
 WINDOWED = FEATURES.model_copy(update={"level_spans": (6.0, 20.0, 1.0)})  # for a segment network
 FLAT = FeatureSettings(level_spans=(1.0, 6.0), residual_spans=(3.0,), scale_span=12.0)  # for step = "tick"
+CODED = FeatureSettings(level_spans=(1.0,), scale_span=1.0)  # for codes
 CONTEXT = 8
 
 
@@ -51,7 +54,7 @@ class Tick(NamedTuple):
 
     series: str
     step: float
-    value: float | None
+    value: float | str | None
     partition: int = 0
 
 
@@ -125,6 +128,52 @@ def encoder_decoder(
     return made
 
 
+@cache
+def code_network(
+    *,
+    labels: tuple[str, ...] = (),
+    codes: tuple[str, ...] = ("up", "flat", "down"),
+    units: tuple[int, ...] = (6, 5),
+    horizon: int = 4,
+    cell: CellKind = "gru",
+    seed: int = 0,
+) -> CodeNetwork:
+    """The same for codes: what comes next of them, or which of the `labels` it is."""
+    shape = NetworkSettings(
+        task="classify" if labels else "symbols",
+        vocabulary=codes,
+        labels=labels,
+        inputs=1,
+        cell=cell,
+        units=units,
+        horizon=1 if labels else horizon,
+        quantiles=(0.5,),
+    )
+    made = CodeNetwork(shape, seed)
+    randomise(made, seed, 0.7)
+    return made
+
+
+@cache
+def path_network(
+    *, units: tuple[int, ...] = (6, 5), horizon: int = 5, features: FeatureSettings = FEATURES, seed: int = 0
+) -> PathNetwork:
+    """The same for sampled paths of values, among six bins."""
+    shape = NetworkSettings(
+        task="paths",
+        bins=(-4.0, -1.5, -0.5, 0.0, 0.5, 1.5, 4.0),
+        seasons=features.seasons,
+        inputs=len(features.input_names),
+        recents=features.recents,
+        units=units,
+        horizon=horizon,
+        quantiles=(0.1, 0.5, 0.9),
+    )
+    made = PathNetwork(shape, seed)
+    randomise(made, seed, 0.5)
+    return made
+
+
 def randomise(made: AnyNetwork, seed: int, spread: float) -> None:
     draw = np.random.default_rng(seed)
     for weight in named_weights(made).values():
@@ -150,6 +199,8 @@ def share_compiled(engine: ServingEngine, made: AnyNetwork) -> None:
 
 
 def features_of(made: AnyNetwork) -> FeatureSettings:
+    if isinstance(made, CodeNetwork):
+        return CODED
     return WINDOWED if isinstance(made, SegmentNetwork) else FEATURES
 
 
@@ -157,6 +208,7 @@ def manifest(made: AnyNetwork, *, features: FeatureSettings | None = None, **cha
     features = features or features_of(made)
     content: dict[str, Any] = {"name": "test", "version": "1", "step_ms": 1_000, "bar": None, "training": {}}
     content |= {"context_length": CONTEXT, "features": features, "network": made.settings}
+    content |= {"kind": KINDS[made.settings.task]}
     return Manifest(**(content | changes))
 
 

@@ -1,7 +1,7 @@
 """python engine_on_backend.py FILE: the same ticks through the line on the backend that KERAS_BACKEND names.
 
-Writes every forecast's quantiles, in units of its series' scale, and what the engine computes with its state
-in memory and on the device.
+Writes every forecast's quantiles, in units of its series' scale, what the engine computes with its state in memory
+and on the device, and what is drawn of codes and of values.
 """
 
 import json
@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from builders import Tick, encoder_decoder, network, pipeline, records_of, run, segment_network
+from builders import (
+    Tick,
+    code_network,
+    encoder_decoder,
+    network,
+    path_network,
+    pipeline,
+    records_of,
+    run,
+    segment_network,
+)
 
 from forecaster.engine import Engine
 from forecaster.network import Network
@@ -20,7 +30,7 @@ def main(path: Path) -> None:
     found = {}
     for name, made in {"gru": network(), "lstm": network(cell="lstm"), "maximum": network(aggregate="max")}.items():
         found |= {f"{name} {what}": value for what, value in computed(made).items()}
-    path.write_text(json.dumps(found))
+    path.write_text(json.dumps(found | drawn()))
 
 
 def computed(made: Network) -> dict[str, Any]:
@@ -41,6 +51,18 @@ def computed(made: Network) -> dict[str, Any]:
         found[f"hidden {resident}"] = engine.advance(slot, inputs, np.ones((20, 9), bool)).tolist()
         found[f"step {resident}"] = np.asarray(engine.step(slot, inputs[:, 0], recent))[:20].tolist()
         found[f"state {resident}"] = [rows.tolist() for rows in engine.hidden.read(slot)][-1]
+    return found
+
+
+def drawn() -> dict[str, Any]:
+    found, draw = {}, np.random.default_rng(0)
+    ticks = [Tick(f"s{n % 7}", n // 7, ("up", "flat", "down")[n % 3]) for n in range(70)]
+    for cell in ("gru", "lstm"):
+        (told,) = run(pipeline(made=code_network(cell=cell)), records_of(ticks))
+        found |= {f"{cell} next": told.forecasts.probabilities.tolist(), cell: told.forecasts.paths.tolist()}
+    ticks = [Tick(f"s{n % 7}", n // 7, float(value)) for n, value in enumerate(draw.normal(20, 3, 70))]
+    (told,) = run(pipeline(made=path_network()), records_of(ticks))
+    found["paths"] = (told.forecasts.paths / told.forecasts.scale[:, None, None]).tolist()
     return found
 
 

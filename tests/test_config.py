@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from forecaster.cli import main
 from forecaster.config import Settings, StreamSettings, format_duration, load_settings, parse_duration
 from forecaster.config.section import Section
 from forecaster.errors import ConfigError
@@ -211,3 +212,14 @@ def test_a_variable_of_an_unknown_section_is_refused_but_not_those_of_kubernetes
     monkeypatch.setenv("FORECASTER_STREM__STEP", "1h")
     with pytest.raises(ConfigError, match="FORECASTER_STREM__STEP: unknown setting"):
         load_settings(None)
+
+
+def test_what_check_config_prints_is_read_back_as_the_same_settings(tmp_path, capsys):
+    path = tmp_path / "forecaster.toml"
+    path.write_text('[model]\ntask = "symbols"\n[model.sampling]\ntop_k = 3\n[kafka]\ngroup_id = "é"\n', "utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["check-config", "--config", str(path)])
+    assert ended.value.code == 0
+    printed = tmp_path / "printed.toml"
+    printed.write_text(capsys.readouterr().out, "utf-8")
+    assert load_settings(printed) == load_settings(path)

@@ -15,6 +15,7 @@ from forecaster.config import Settings
 from forecaster.daemon import Daemon, _on_a_thread
 from forecaster.errors import BrokerUnavailableError, ConfigError, PoisonError
 from forecaster.metrics import Metrics
+from forecaster.networks import AnyNetwork
 from forecaster.records import Message, RecordBatch
 from forecaster.testing import FakeClock, MemoryBroker, MemoryClient
 from forecaster.web.endpoints import Endpoints
@@ -35,13 +36,15 @@ class Until(MemoryClient):
         return records
 
 
-def tick(series: str, step: int, value: float = 1.0) -> Message:
+def tick(series: str, step: int, value: float | str = 1.0) -> Message:
     text = json.dumps({"series": series, "ts": START + 1000 * step, "value": value})
     return Message("ticks", series.encode(), text.encode())
 
 
-def start(broker: MemoryBroker, clock: FakeClock, settings: Settings | None = None) -> Daemon:
-    line = builders.pipeline(settings)
+def start(
+    broker: MemoryBroker, clock: FakeClock, settings: Settings | None = None, made: AnyNetwork | None = None
+) -> Daemon:
+    line = builders.pipeline(settings, made)
 
     def reader(partition: int) -> Reader:
         return Reader(line.settings.kafka.group_id, partition, line.identity)
@@ -86,6 +89,15 @@ def test_every_tick_is_forecast_once_and_committed_behind(broker: MemoryBroker) 
     assert registry.get_sample_value("forecaster_forecasts_total") == 10
     assert registry.get_sample_value("forecaster_tick_to_forecast_seconds_count") == 10
     assert registry.get_sample_value("forecaster_series") == 2
+
+
+def test_a_tick_of_an_unknown_code_is_forecast_from_and_counted(broker: MemoryBroker) -> None:
+    for step, code in enumerate(["up", "sideways", "flat", "backwards"]):
+        broker.append(tick("a", step, code))
+    daemon = start(broker, FakeClock(START / 1000 + 9), made=builders.code_network())
+    daemon.loop()
+    assert daemon.metrics.registry.get_sample_value("forecaster_forecasts_total") == 4
+    assert daemon.metrics.registry.get_sample_value("forecaster_unknown_codes_total") == 2
 
 
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from forecaster.config import Settings, load_settings
 
@@ -13,7 +14,7 @@ def documented() -> dict[str, str]:
     """Default by setting, as docs/configuration.md has them."""
     section, settings = "", {}
     for line in (DOCS / "configuration.md").read_text("utf-8").splitlines():
-        if match := re.match(r"## `\[(\w+)\]`", line):
+        if match := re.match(r"## `\[([\w.]+)\]`", line):
             section = f"{match[1]}."
         elif match := re.match(r"\| `(\w+)` \| (.+?) \|", line):
             settings[section + match[1]] = match[2].strip("`")
@@ -21,11 +22,14 @@ def documented() -> dict[str, str]:
 
 
 def declared() -> dict[str, str]:
-    tree = load_settings(None).model_dump(mode="json")
-    flat = {name: value for name, value in tree.items() if not isinstance(value, dict)}
-    flat |= {f"{section}.{name}": value for section, part in tree.items() if isinstance(part, dict)
-             for name, value in part.items()}  # fmt: skip
-    return {name: "not set" if value is None else json.dumps(value) for name, value in flat.items()}
+    def flat(tree: dict[str, Any], section: str = "") -> dict[str, Any]:
+        found = {section + name: value for name, value in tree.items() if not isinstance(value, dict)}
+        for name, part in tree.items():
+            found |= flat(part, f"{section}{name}.") if isinstance(part, dict) else {}
+        return found
+
+    settings = flat(load_settings(None).model_dump(mode="json"))
+    return {name: "not set" if value is None else json.dumps(value) for name, value in settings.items()}
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

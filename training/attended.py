@@ -27,7 +27,9 @@ def attended(
     nothing.forget(slot)
     step = state.advance(slot, observed.block.index[first : first + 1], values)
     newest = np.array([end - first - 1])
-    past = TilePast(Tile(slot, values, np.ones(values.shape, bool), step, slot, newest, nothing), slot, newest)
+    index = observed.block.index[[end - 1]]
+    tile = Tile(slot, values, np.ones(values.shape, bool), step, slot, newest, nothing, index, [])
+    past = TilePast(tile, slot, newest)
     seen = network.seen(past, network.lengths[-1])
     shares: Float = to_numpy(network.looks(*seen))[0, :, : int(seen[1][0])].astype(np.float64)
     return shares

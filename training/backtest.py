@@ -5,7 +5,7 @@ tick to its last. Each observation is an origin (stride 1), and each step whose 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,11 +13,12 @@ from forecaster.aggregates import aggregated, completed_after, trailing
 from forecaster.config import Settings, format_duration
 from forecaster.errors import ConfigError
 from forecaster.features import Features
-from forecaster.inference import Emitted, Inference
+from forecaster.inference import Inference
 from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.networks import AnyNetwork, make_engine
 from forecaster.recording import Recording
 from forecaster.records import Float, Int
+from forecaster.tile import Emitted
 from forecaster.windows import Block
 from training.baselines import WEIGHTED, Rival, best_half_life, residual_quantiles, rivals
 from training.metrics import crossings, naive_scale
@@ -91,6 +92,7 @@ class _Backtest:
     start_ms: int
     end_ms: int
     deviation: Float
+    paths: int
 
     def stretch(self, first: int, length: int) -> _Stretch:
         """The run that begins at row `first`, with its rivals and what its losses are measured in."""
@@ -141,7 +143,7 @@ class _Backtest:
     def chunks(self) -> Iterator[tuple[int, int]]:
         """Consecutive rows [low, high) of the block that hold a bounded number of forecasts."""
         network = self.manifest.network
-        most = max(1, CHUNK_NUMBERS // (network.outputs * len(network.quantiles)))
+        most = max(1, CHUNK_NUMBERS // (network.outputs * max(self.paths, len(network.quantiles))))
         before = np.concatenate([[0], np.cumsum(self.scored())])
         low = 0
         while low < len(self.block):
@@ -179,7 +181,8 @@ def backtest(
     windows, block, origin_ms = observed.windows, observed.block, observed.origin_ms
     start_ms, end_ms = origin_range(block, windows.grid, manifest, choice)
     deviation = deviations(block, windows.grid, choice.normalise_rows, len(observed.series))
-    work = _Backtest(manifest, block, origin_ms, start_ms, end_ms, deviation)
+    paths = settings.model.sampling.paths if manifest.network.task == "paths" else 0
+    work = _Backtest(manifest, block, origin_ms, start_ms, end_ms, deviation, paths)
     results = Results(observed, start_ms, {}, [[] for _ in observed.series])
     for stretch, emitted in _forecasts(work, Inference(manifest.features, make_engine(network), windows), results):
         actual, losses = _score(stretch, emitted, manifest, results)
@@ -200,10 +203,10 @@ def _forecasts(work: _Backtest, inference: Inference, results: Results) -> Itera
         part = Block(block.slot[rows], block.index[rows], block.value[rows], block.trigger[rows], block.fresh[rows])
         emitted = inference.run(part, emit[rows])
         emitted = emitted.take(np.argsort(emitted.row))
-        finite = np.isfinite(emitted.quantiles).all(axis=(1, 2))
+        finite = emitted.finite()
         results.not_finite += int((~finite & (emitted.seen > 0)).sum())
         emitted = emitted.take(finite & (emitted.seen > 0))  # before the first value there is nothing to forecast from
-        emitted = Emitted(emitted.row + low, emitted.quantiles, emitted.scale, emitted.seen)
+        emitted = replace(emitted, row=emitted.row + low)
         run = np.searchsorted(first, emitted.row, "right") - 1
         for one in np.unique(run).tolist():
             if stretch is None or stretch.first != first[one]:

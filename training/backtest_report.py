@@ -9,9 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from forecaster.bundle import load_configured
+from forecaster.code_network import CodeNetwork
 from forecaster.config import Settings
 from forecaster.recording import Recording
-from training.backtest import Results, backtest, unwatched
+from training.backtest import backtest, unwatched
+from training.code_backtest import code_scores, code_table
 from training.files import check_can_write, not_written
 from training.names import short
 from training.origins import Choice
@@ -23,11 +25,17 @@ if TYPE_CHECKING:
 
 def backtest_with_tables(
     recording: Recording, settings: Settings, choice: Choice, out: Path | None, html: "HtmlReport | None" = None
-) -> Results:
+) -> dict[str, Any]:
     """Score the configured bundle on `recording`, print the tables, and write all of it to `out` as JSON."""
     if out is not None:
         check_can_write(out)
     manifest, network = load_configured(settings)
+    if isinstance(network, CodeNetwork):
+        told = code_scores(recording, settings, manifest, network, choice)
+        if out is not None:
+            _write(out, told)
+        Console().print(code_table(told))
+        return told
     watch = html.watch(manifest) if html else unwatched
     results = backtest(recording, settings, manifest, network, choice, watch)
     report = as_json(results, manifest) | {"data_sha256": recording.fingerprint()}
@@ -44,7 +52,7 @@ def backtest_with_tables(
             console.print(table)
     for line in _remarks(report):
         console.print(line)
-    return results
+    return report
 
 
 def _write(out: Path, report: dict[str, Any]) -> None:

@@ -9,13 +9,16 @@ from forecaster.errors import ConfigError
 from training.data import Sequences
 
 
-def without_bad(data: Sequences, horizon: int, source: str, *, skip: bool) -> tuple[Sequences, dict[str, str]]:
+def without_bad(
+    data: Sequences, horizon: int, source: str, *, skip: bool, coded: bool = False
+) -> tuple[Sequences, dict[str, str]]:
     """`data` without the series that are constant, too short or all missing, and why each was left out.
 
     Raises `ConfigError` for the first of them unless `skip` is set, and where no series is left. `source`
-    says where the data came from.
+    says where the data came from. With `coded` values are codes, of which a series may have a single one.
     """
-    faults = {name: fault for name, runs in data.by_series().items() if (fault := _fault(data, runs, horizon))}
+    every = data.by_series().items()
+    faults = {name: fault for name, runs in every if (fault := _fault(data, runs, horizon, coded=coded))}
     for name, fault in faults.items() if not skip else []:
         raise ConfigError(f"{source}: series {name!r}: {fault}; --on-bad-series skip leaves such series out")
     keep = np.array([name not in faults for name in data.names])
@@ -27,7 +30,7 @@ def without_bad(data: Sequences, horizon: int, source: str, *, skip: bool) -> tu
     return replace(data, names=names, first=data.first[runs], length=data.length[runs], index=data.index[runs]), faults
 
 
-def _fault(data: Sequences, runs: list[int], horizon: int) -> str | None:
+def _fault(data: Sequences, runs: list[int], horizon: int, *, coded: bool) -> str | None:
     """What is wrong with the series that has `runs`."""
     values = np.concatenate([data.value[data.rows(run)] for run in runs])
     known = values[~np.isnan(values)]
@@ -36,6 +39,6 @@ def _fault(data: Sequences, runs: list[int], horizon: int) -> str | None:
         return f"all of its {len(values)} observations from {begin} on are missing"
     if max(int(data.length[run]) for run in runs) <= horizon:
         return f"too short: {len(values)} observations from {begin} on, none a horizon of {horizon} before another"
-    if (known == known[0]).all():
+    if not coded and (known == known[0]).all():
         return f"constant: each of its {len(known)} values from {begin} on is {known[0]:g}"
     return None

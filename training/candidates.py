@@ -7,7 +7,7 @@ import numpy as np
 
 from forecaster.config import Settings, format_duration
 from forecaster.errors import ConfigError
-from forecaster.features import FeatureSettings
+from forecaster.features import LAST, FeatureSettings
 from training.data import Scratch
 from training.prepare import Prepared
 from training.seasons import likely_seasons
@@ -31,6 +31,9 @@ class Candidate:
 def candidates(prepared: Prepared, settings: Settings, scratch: Scratch) -> list[Candidate]:
     """One of the configured seasons and layers, or several where the configuration leaves the choice."""
     model, step_ms = settings.model, settings.stream.step
+    if model.coded:
+        last_code = FeatureSettings(level_spans=(LAST,), scale_span=LAST)
+        return [Candidate(last_code, units) for units in settings.training.sizes or (model.units,)]
     _check_seasons(model.seasons or (), step_ms)
     if model.seasons is None:
         offered = likely_seasons(prepared.data, prepared.split, settings, scratch)

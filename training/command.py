@@ -18,7 +18,7 @@ from training.curves import Curves
 from training.data import Scratch
 from training.fit import Watch, train
 from training.prepare import Source
-from training.progress import Display
+from training.progress import LEVEL_AND_PROFILE, SHARES, Display
 
 
 def train_with_progress(source: Source, settings: Settings, out: Path, curves: Path | None = None) -> Manifest:
@@ -28,7 +28,8 @@ def train_with_progress(source: Source, settings: Settings, out: Path, curves: P
     alone writes anything.
     """
     cluster = Cluster.from_environment()
-    display = Display(Console(stderr=True))
+    baseline = SHARES if settings.model.coded else LEVEL_AND_PROFILE
+    display = Display(Console(stderr=True), baseline=baseline)
     checkpoint = Checkpoint.beside(out, display.notice)
     if not cluster.chief:
         display.notice("a worker of a training on several machines: the chief shows the progress")
@@ -50,7 +51,7 @@ def train_with_progress(source: Source, settings: Settings, out: Path, curves: P
     best = sealed.training
     display.notice(
         f"{out}: {sealed.name}@{sealed.version}, best epoch {best['epoch']}: validation loss "
-        f"{best['validation_loss']:.4f}, level and profile alone {best['baseline_validation_loss']:.4f}, "
+        f"{best['validation_loss']:.4f}, {baseline} alone {best['baseline_validation_loss']:.4f}, "
         f"{best['throughput']:,} observations/s"
     )
     return sealed

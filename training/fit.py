@@ -11,18 +11,15 @@ import tensorflow as tf
 
 from forecaster import __version__
 from forecaster.config import Settings
-from forecaster.errors import ConfigError
-from forecaster.manifest import Manifest
+from forecaster.manifest import KINDS, Manifest
 from forecaster.networks import AnyNetwork
 from training.candidates import Candidate, candidates
 from training.checkpoint import Checkpoint
 from training.cluster import Cluster
 from training.course import Epoch
 from training.data import Scratch
-from training.examples import Examples
 from training.material import material
 from training.prepare import Prepared, Say, Source, prepare
-from training.table import feature_table
 from training.trainer import Trainer
 
 
@@ -74,10 +71,7 @@ def _fit(
     scratch: Scratch,
 ) -> tuple[Manifest, AnyNetwork]:
     """The best epoch of `candidate`."""
-    table = feature_table(prepared.data, candidate.features, scratch)
-    examples = Examples(table, settings.model.horizon, prepared.split.train_end_ms, settings.model.aggregate)
-    _check_length(examples, settings.model.horizon)
-    made = material(candidate, examples, prepared.split, settings, on_gpu=cluster.on_gpu)
+    made = material(candidate, prepared, settings, scratch, on_gpu=cluster.on_gpu)
     manifest = _manifest(candidate, made.network, prepared, settings)
     trainer = Trainer(made.fitted, made.loss, made.batches, made.validation, settings.training, cluster, watch.epoch)
     course = trainer.run(checkpoint, manifest)
@@ -98,6 +92,7 @@ def _manifest(candidate: Candidate, network: AnyNetwork, prepared: Prepared, set
     return Manifest(
         name=settings.model.name,
         version="",
+        kind=KINDS[network.settings.task],
         step_ms=settings.stream.step,
         bar=settings.stream.bar,
         context_length=settings.model.context_length,
@@ -105,12 +100,3 @@ def _manifest(candidate: Candidate, network: AnyNetwork, prepared: Prepared, set
         network=network.settings,
         training=prepared.facts | facts,
     )
-
-
-def _check_length(examples: Examples, horizon: int) -> None:
-    longest = int(examples.rounds.max())
-    if longest < 2 * horizon:
-        raise ConfigError(
-            f"training.train_fraction: the longest series has {longest} observations in the training part, "
-            f"a horizon of {horizon} needs {2 * horizon}"
-        )

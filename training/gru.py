@@ -11,21 +11,26 @@ import tensorflow as tf
 Tensor = Any
 
 
-def gru(cell: Any, inputs: Tensor) -> Tensor:
-    """Hidden states `[rounds, windows, units]` of `cell` along `inputs` `[rounds, windows, inputs]`, from zero."""
+def gru(cell: Any, inputs: Tensor, start: Tensor | None = None) -> Tensor:
+    """Hidden states `[rounds, windows, units]` of `cell` along `inputs` `[rounds, windows, inputs]`.
+
+    They go on from `start` `[windows, units]`, or from zero.
+    """
+    if start is None:
+        start = tf.zeros((tf.shape(inputs)[1], cell.units), inputs.dtype)
     bias = tf.convert_to_tensor(cell.bias)
     projected = tf.tensordot(inputs, tf.convert_to_tensor(cell.kernel), 1) + bias[0]
-    return _recurrence(projected, tf.convert_to_tensor(cell.recurrent_kernel), bias[1])
+    return _recurrence(projected, tf.convert_to_tensor(cell.recurrent_kernel), bias[1], start)
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]  # tensorflow ships no types
-def _recurrence(projected: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor, Any]:
+def _recurrence(projected: Tensor, kernel: Tensor, bias: Tensor, start: Tensor) -> tuple[Tensor, Any]:
     """The `reset_after` form (Cho et al. 2014) on `projected` inputs `[rounds, windows, 3 · units]`.
 
     Columns are update, reset and candidate, as Keras has them; `kernel` is `[units, 3 · units]`.
     """
     units = kernel.shape[0]
-    empty = tf.zeros((projected.shape[1], units), projected.dtype)
+    empty = tf.zeros_like(start)
 
     def step(before: tuple[Tensor, ...], row: Tensor) -> tuple[Tensor, ...]:
         hidden = before[0]
@@ -35,10 +40,10 @@ def _recurrence(projected: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor
         candidate = tf.tanh(row[:, 2 * units :] + reset * carried[:, 2 * units :])
         return candidate + update * (hidden - candidate), update, reset, carried[:, 2 * units :], candidate
 
-    hidden, update, reset, carried, candidate = tf.scan(step, projected, initializer=(empty,) * 5)
+    hidden, update, reset, carried, candidate = tf.scan(step, projected, initializer=(start, *(empty,) * 4))
 
-    def gradient(from_above: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        before = tf.concat([empty[None], hidden[:-1]], 0)
+    def gradient(from_above: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        before = tf.concat([start[None], hidden[:-1]], 0)
         to_candidate = (1 - update) * (1 - candidate**2)
         to_update = (before - candidate) * update * (1 - update)
         to_reset = to_candidate * carried * reset * (1 - reset)
@@ -56,6 +61,7 @@ def _recurrence(projected: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor
         to_carried = tf.concat([total] * 3, -1) * factors
         to_projected = tf.concat([to_carried[..., : 2 * units], total * to_candidate], -1)
         flat = tf.reshape(before, (-1, units)), tf.reshape(to_carried, (-1, 3 * units))
-        return to_projected, tf.matmul(*flat, transpose_a=True), tf.reduce_sum(to_carried, [0, 1])
+        to_start = back(total[0], (empty, update[0], factors[0]))
+        return to_projected, tf.matmul(*flat, transpose_a=True), tf.reduce_sum(to_carried, [0, 1]), to_start
 
     return hidden, gradient

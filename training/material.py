@@ -5,21 +5,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.code_network import CodeNetwork
 from forecaster.config import Settings
 from forecaster.encoder_decoder import EncoderDecoder
+from forecaster.errors import ConfigError
 from forecaster.manifest import NetworkSettings
 from forecaster.network import Network
 from forecaster.networks import AnyNetwork
+from forecaster.path_network import PathNetwork
 from forecaster.segment_network import SegmentNetwork
 from training.candidates import Candidate
-from training.data import Split
+from training.code_examples import code_batches, cross_entropy
+from training.code_validation import CodeValidation
+from training.codes import code_runs
+from training.data import Scratch, Split
 from training.examples import BatchShape, Examples
 from training.loss import Loss, caution
+from training.path_examples import PathValidation, path_batches, path_edges, start_from_shares
+from training.prepare import Prepared
 from training.scored import ScoredNetwork
+from training.scored_codes import ScoredCodes
 from training.scored_decoder import ScoredDecoder, teacher_share, with_teacher
+from training.scored_paths import ScoredPaths
 from training.scored_segments import ScoredSegments
 from training.start import start_from_residuals
-from training.step import Batch, Fitted
+from training.step import Batch, Criterion, Fitted
+from training.table import feature_table
+from training.trainer import Validation as AnyValidation
 from training.validation import Validation
 from training.window_examples import WindowExamples, WindowValidation, default_segment_length
 
@@ -39,15 +51,62 @@ class Material:
 
     network: AnyNetwork
     fitted: Fitted
-    loss: Loss
+    loss: Criterion
     batches: Callable[[np.random.Generator, float], Iterator[Batch]]
-    validation: Validation | WindowValidation
+    validation: AnyValidation
 
 
-def material(candidate: Candidate, examples: Examples, split: Split, settings: Settings, *, on_gpu: bool) -> Material:
-    """That of the configured kind of network, for the features and layers of `candidate`."""
+def material(
+    candidate: Candidate, prepared: Prepared, settings: Settings, scratch: Scratch, *, on_gpu: bool
+) -> Material:
+    """That of the configured kind of network, for the features and layers of `candidate`.
+
+    Raises `ConfigError` where the data is too short for it.
+    """
+    if settings.model.coded:
+        return _codes(candidate, prepared, settings, on_gpu)
+    table = feature_table(prepared.data, candidate.features, scratch)
+    examples = Examples(table, settings.model.horizon, prepared.split.train_end_ms, settings.model.aggregate)
+    _check_length(examples, settings.model.horizon)
+    if settings.model.task == "paths":
+        return _paths(candidate, examples, prepared.split, settings, on_gpu)
     makers = {"carried": _carried, "segment": _segments, "encoder-decoder": _decoded}
-    return makers[settings.model.network](candidate, examples, split, settings, on_gpu)
+    return makers[settings.model.network](candidate, examples, prepared.split, settings, on_gpu)
+
+
+def _check_length(examples: Examples, horizon: int) -> None:
+    longest = int(examples.rounds.max())
+    if longest < 2 * horizon:
+        raise ConfigError(
+            f"training.train_fraction: the longest series has {longest} observations in the training part, "
+            f"a horizon of {horizon} needs {2 * horizon}"
+        )
+
+
+def _codes(candidate: Candidate, prepared: Prepared, settings: Settings, on_gpu: bool) -> Material:  # noqa: FBT001  # passed on
+    model, training, lexicon, split = settings.model, settings.training, prepared.lexicon, prepared.split
+    assert lexicon is not None  # noqa: S101  # codes have been read
+    shape = NetworkSettings(
+        task=model.task,
+        vocabulary=lexicon.vocabulary,
+        labels=lexicon.labels,
+        inputs=1,
+        cell=model.cell,
+        units=candidate.units,
+        horizon=1 if lexicon.labels else model.horizon,
+        quantiles=model.quantiles,
+        dropout=model.dropout,
+    )
+    network = CodeNetwork(shape, training.seed)
+    runs = code_runs(prepared.data, lexicon)
+    end_ms, windows, length = split.train_end_ms, training.batch_size, model.context_length
+    return Material(
+        network,
+        ScoredCodes(network, on_gpu=on_gpu),
+        cross_entropy,
+        lambda random, _: code_batches(runs, end_ms, windows, length, random),
+        CodeValidation(network, runs, split, length),
+    )
 
 
 def _carried(candidate: Candidate, examples: Examples, split: Split, settings: Settings, on_gpu: bool) -> Material:  # noqa: FBT001  # passed on
@@ -71,6 +130,30 @@ def _carried(candidate: Candidate, examples: Examples, split: Split, settings: S
         Loss(model.quantiles, cautious[-shape.outputs :], centre),  # an aggregate is known as late as the last step
         lambda random, _: examples.batches(_batch_shape(settings), random),
         Validation(examples.table, network, split, model.context_length),
+    )
+
+
+def _paths(candidate: Candidate, examples: Examples, split: Split, settings: Settings, on_gpu: bool) -> Material:  # noqa: FBT001  # passed on
+    model, features = settings.model, candidate.features
+    shape = NetworkSettings(
+        task="paths",
+        bins=path_edges(examples),
+        seasons=features.seasons,
+        inputs=len(features.input_names),
+        recents=features.recents,
+        units=candidate.units,
+        horizon=model.horizon,
+        quantiles=model.quantiles,
+        dropout=model.dropout,
+    )
+    network = PathNetwork(shape, settings.training.seed)
+    start_from_shares(network, examples)
+    return Material(
+        network,
+        ScoredPaths(network, on_gpu=on_gpu),
+        cross_entropy,
+        lambda random, _: path_batches(examples, network.edges, _batch_shape(settings), random),
+        PathValidation(examples.table, network, split, model.context_length),
     )
 
 

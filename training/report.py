@@ -1,5 +1,6 @@
 """What `replay` shows a person: tables."""
 
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
@@ -32,25 +33,32 @@ def scored_from_ms(manifest: Manifest, actuals: Sequences) -> int:
 
 
 def replay_with_scores(recording: Recording, settings: Settings, out: Path | None) -> list[Score]:
-    """Replay `recording` through the configured bundle, and print outcomes and accuracy."""
+    """Replay `recording` through the configured bundle, and print outcomes and, of numbers, accuracy."""
     manifest, network = load_configured(settings)
+    console = Console()
+    pipeline = Pipeline(settings, manifest, network)
+    if manifest.network.coded:
+        _say(console, recording, replay(recording, settings, pipeline, out, lambda _: None))
+        return []
     served = settings.model_copy(
         update={"model": settings.model.model_copy(update={"context_length": manifest.context_length})}
     )
     actuals = sequences([recording], served)
     start_ms = scored_from_ms(manifest, actuals)
     scorer = make_scorer(actuals, manifest)
-    pipeline = Pipeline(settings, manifest, network)
 
     def score(forecasts: Forecasts) -> None:
         scorer.add(forecasts, start_ms)
 
     outcomes = replay(recording, settings, pipeline, out, score)
-    console = Console()
-    console.print(f"{len(recording)} ticks: " + ", ".join(f"{n} {name}" for name, n in outcomes.items() if n))
+    _say(console, recording, outcomes)
     which = "after the model's training and validation data" if start_ms else "of the whole recording"
     console.print(accuracy_table(scorer, manifest.network.quantiles, f"{scorer.origins} forecasts {which}"))
     return scorer.scores()
+
+
+def _say(console: Console, recording: Recording, outcomes: Counter[str]) -> None:
+    console.print(f"{len(recording)} ticks: " + ", ".join(f"{n} {name}" for name, n in outcomes.items() if n))
 
 
 def accuracy_table(scorer: Scorer, quantiles: tuple[float, ...], title: str) -> Table:

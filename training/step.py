@@ -1,6 +1,6 @@
 """One training step on the devices of a cluster: from the state and a batch to the next state and the loss."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,10 +9,12 @@ import tensorflow as tf
 from forecaster.config import TrainingSettings
 from training.cluster import Cluster, PerDevice
 from training.course import Course
-from training.loss import Loss
 from training.optimizer import AdamW, Layout, State
 
 Tensor = Any
+Criterion = Callable[
+    [Tensor, Tensor], Tensor
+]  # the loss of forecasts `[…, horizon, …]` against a target `[…, horizon]`
 Batch = Sequence[np.ndarray]  # windows first: `[windows, rounds, …]`, what else the network takes, target, weight
 
 
@@ -38,7 +40,7 @@ class Fitted(Protocol):
         """Steps × series in `batch`, padding not counted."""
 
     def forecasts(self, weights: Tensor, noise: Tensor, *inputs: Tensor) -> Tensor:
-        """Scaled quantiles `[*forecasts, outputs, quantiles]` from what a batch has before its target."""
+        """Scaled quantiles `[*forecasts, outputs, quantiles]`, or logits, from what a batch has before its target."""
 
 
 class Step:
@@ -48,7 +50,7 @@ class Step:
     its sums of gradients, losses and weights, and what they come to is divided once.
     """
 
-    def __init__(self, network: Fitted, loss: Loss, training: TrainingSettings, cluster: Cluster) -> None:
+    def __init__(self, network: Fitted, loss: Criterion, training: TrainingSettings, cluster: Cluster) -> None:
         self._network, self._loss, self._cluster = network, loss, cluster
         steps, memory = training.epochs * training.steps_per_epoch, 2 * training.steps_per_epoch
         self.optimizer = AdamW(training.learning_rate, steps, memory)

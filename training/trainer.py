@@ -15,8 +15,7 @@ from forecaster.manifest import Manifest
 from training.checkpoint import Checkpoint
 from training.cluster import Cluster, PerDevice, readable_faults
 from training.course import Course, Epoch
-from training.loss import Loss
-from training.step import Batch, Fitted, Step
+from training.step import Batch, Criterion, Fitted, Step
 
 WARM_UP = 3  # steps for each shape of batches
 
@@ -39,7 +38,7 @@ class Trainer:
     """
 
     network: Fitted
-    loss: Loss
+    loss: Criterion
     batches: Callable[[np.random.Generator, float], Iterator[Batch]]
     validation: Validation
     training: TrainingSettings

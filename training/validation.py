@@ -29,9 +29,11 @@ class Origins:
     `begin` are the rounds of each run before that part `[runs]`, `row` the origins `[n]`.
     """
 
-    def __init__(self, table: FeatureTable, settings: NetworkSettings, split: Split) -> None:
+    def __init__(
+        self, table: FeatureTable, settings: NetworkSettings, split: Split, most_origins: int = MOST_ORIGINS
+    ) -> None:
         self._levels = np.array(settings.quantiles, np.float32)
-        most = min(MOST_ORIGINS, max(1, MOST_NUMBERS // (settings.horizon * len(settings.quantiles))))
+        most = min(most_origins, max(1, MOST_NUMBERS // (settings.horizon * len(settings.quantiles))))
         begin, end = (table.data.before(time_ms) for time_ms in (split.train_end_ms, split.validation_end_ms))
         if not (end > begin).any():
             raise ConfigError(NOTHING)
@@ -58,9 +60,17 @@ class Validation:
     `baseline_loss` is that of the network as it is given: level and profile, with the intervals of their errors.
     """
 
-    def __init__(self, table: FeatureTable, network: Network, split: Split, context_length: int) -> None:
-        self._origins = Origins(table, network.settings, split)
-        self._engine, self._table, self._row = Engine(network), table, self._origins.row
+    def __init__(
+        self,
+        table: FeatureTable,
+        network: Network,
+        split: Split,
+        context_length: int,
+        engine: Engine | None = None,
+        most_origins: int = MOST_ORIGINS,
+    ) -> None:
+        self._origins = Origins(table, network.settings, split, most_origins)
+        self._engine, self._table, self._row = engine or Engine(network), table, self._origins.row
         self._engine.grow(ABREAST)
         self._begin = np.maximum(self._origins.begin - WARM * context_length, 0)
         self._recent = table.recents(self._row, network.settings.horizon, network.settings.aggregate)
@@ -75,7 +85,7 @@ class Validation:
         """The last layer's output at every scored row `[n, units]`."""
         data = self._table.data
         run = data.run_of(self._row)
-        found = np.zeros((len(self._row), self._engine.network.settings.units[-1]), np.float32)
+        found = np.zeros((len(self._row), self._engine.width), np.float32)
         runs = np.unique(run)
         for low in range(0, len(runs), ABREAST):
             self._carry(runs[low : low + ABREAST], run, found)

@@ -100,12 +100,14 @@ def cold_past(table: FeatureTable, row: Int, length: Int) -> TilePast:
     inside = at <= row[:, None]
     values = np.where(inside, data.value[np.where(inside, at, 0)], np.nan)
     run, slot = data.run_of(row), np.arange(count)
+    index = data.index[run] + row - data.first[run]
     state, nothing = Features(table.settings), Rings(1)
     state.grow(count)
     nothing.grow(count)
     nothing.forget(slot)
-    step = state.advance(slot, data.index[run] + begin - data.first[run], values)
-    return TilePast(Tile(slot, values, inside, step, slot, length - 1, nothing), slot, length - 1)
+    step = state.advance(slot, index - length + 1, values)
+    tile = Tile(slot, values, inside, step, slot, length - 1, nothing, index, [])
+    return TilePast(tile, tile.row, tile.column)
 
 
 class WindowExamples:

@@ -13,6 +13,9 @@ MODELS: tuple[str, ...] = (
     "cells",
     "aggregates",
     "windows",
+    "symbols",
+    "classes",
+    "paths",
 )  # modules of this package; `measure(folder, seed)` of each gives its rows
 
 

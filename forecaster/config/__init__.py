@@ -4,6 +4,7 @@ from forecaster.config.durations import format_duration, parse_duration
 from forecaster.config.kafka import KafkaSettings, TopicSettings
 from forecaster.config.load import load_settings
 from forecaster.config.model import (
+    CODED,
     Aggregate,
     AttentionKind,
     CellKind,
@@ -11,7 +12,9 @@ from forecaster.config.model import (
     NetworkKind,
     Precision,
     Quantiles,
+    SamplingSettings,
     ShortWindows,
+    Task,
     TrainingSettings,
     check_segments,
 )
@@ -19,6 +22,7 @@ from forecaster.config.settings import MetricsSettings, Settings
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
 
 __all__ = [
+    "CODED",
     "Aggregate",
     "AttentionKind",
     "CellKind",
@@ -29,10 +33,12 @@ __all__ = [
     "NetworkKind",
     "Precision",
     "Quantiles",
+    "SamplingSettings",
     "Settings",
     "ShortWindows",
     "StateSettings",
     "StreamSettings",
+    "Task",
     "TopicSettings",
     "TrainingSettings",
     "check_segments",

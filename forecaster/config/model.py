@@ -29,6 +29,8 @@ def check_segments(segment_length: int, context_length: int, horizon: int) -> No
 NetworkKind = Literal["carried", "segment", "encoder-decoder"]
 ShortWindows = Literal["masked", "filled"]
 AttentionKind = Literal["none", "dot", "additive"]
+Task = Literal["forecast", "symbols", "classify", "paths"]
+CODED: frozenset[Task] = frozenset(("symbols", "classify"))  # tasks whose values are codes
 CellKind = Literal["gru", "lstm"]
 Aggregate = Literal["mean", "min", "max", "last"]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -37,11 +39,22 @@ Quantiles = Annotated[tuple[Level, ...], AfterValidator(_ordered_quantiles)]
 Units = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=8)]
 
 
+class SamplingSettings(Section):
+    """How continuations are drawn from the distribution of each step; `top_k` and `top_p` keep its likeliest part."""
+
+    paths: Annotated[int, Field(ge=1, le=1_000)] = 16
+    temperature: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+    top_k: Annotated[int | None, Field(ge=1)] = None
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
 class ModelSettings(Section):
     """The bundle to serve; the rest is what `train` builds (and `run` holds a bundle against)."""
 
     bundle: Path | None = None
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")] = "gru"
+    task: Task = "forecast"
     horizon: Annotated[int, Field(ge=1, le=10_000)] = 24
     aggregate: Aggregate | None = None
     quantiles: Quantiles = (0.1, 0.5, 0.9)
@@ -56,6 +69,31 @@ class ModelSettings(Section):
     units: Units = (64,)
     precision: Precision = "float32"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    vocabulary_limit: Annotated[int, Field(ge=1, le=65_536)] = 4_096
+    sampling: SamplingSettings = SamplingSettings()
+
+    @property
+    def coded(self) -> bool:
+        """Whether the values of ticks are codes rather than numbers."""
+        return self.task in CODED
+
+    @model_validator(mode="after")
+    def _tasks(self) -> "ModelSettings":
+        if self.task != "forecast" and self.network != "carried":
+            raise ValueError(f'network: task = "{self.task}" has a carried network')
+        if self.task != "forecast" and self.aggregate is not None:
+            raise ValueError(f'aggregate: task = "{self.task}" has none: it is of task = "forecast"')
+        if self.task == "paths" and self.cell != "gru":
+            raise ValueError('cell: task = "paths" has "gru"')
+        if self.task == "paths" and self.horizon < 2:
+            raise ValueError('horizon: task = "paths" draws steps that depend on each other: two at least')
+        if self.task == "classify" and "horizon" in self.model_fields_set:
+            raise ValueError('horizon: task = "classify" tells what is, not steps ahead')
+        if self.coded and self.transform != "none":
+            raise ValueError(f'transform: the values of task = "{self.task}" are codes, which have no logarithm')
+        if self.coded and self.seasons:
+            raise ValueError(f'seasons: the values of task = "{self.task}" are codes, which have no profile')
+        return self
 
     @model_validator(mode="after")
     def _windowed(self) -> "ModelSettings":

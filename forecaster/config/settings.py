@@ -44,6 +44,12 @@ class Settings(BaseSettings):
             raise ValueError('model.seasons needs a stream.step with a duration, not "tick"')
         if self.model.network != "carried" and any(len(units) > 1 for units in self.training.sizes):
             raise ValueError(f'training.sizes: model.network = "{self.model.network}" has one GRU layer')
+        if self.model.coded and self.input.value_format != "number":
+            raise ValueError(
+                f'input.value_format: the values of model.task = "{self.model.task}" are codes, not numbers'
+            )
+        if self.model.coded and self.stream.bar not in {None, "last"}:
+            raise ValueError(f'stream.bar: a bar of codes is the "last" one, there is no {self.stream.bar!r} of them')
         held_ms = self.stream.allowed_lateness + (self.stream.step or 0)
         if self.state.idle_ttl is not None and self.state.idle_ttl <= held_ms:
             raise ValueError(

@@ -23,14 +23,16 @@ class InputSettings(Section):
     series_field: FieldPath = "series"
     time_field: FieldPath = "ts"
     value_field: FieldPath = "value"
+    label_field: FieldPath | None = None
     time_unit: Literal["s", "ms", "us", "ns"] = "ms"
     value_format: Literal["number", "numeric_string"] = "number"
 
     @model_validator(mode="after")
     def _apart(self) -> "InputSettings":
-        paths = [f"{path}." for path in (self.series_field, self.time_field, self.value_field)]
+        fields = self.series_field, self.time_field, self.value_field, self.label_field
+        paths = [f"{path}." for path in fields if path is not None]
         if any(one.startswith(other) for one, other in permutations(paths, 2)):
-            raise ValueError("series_field, time_field and value_field must be three fields, none inside another")
+            raise ValueError("series_field, time_field, value_field and label_field: no two equal, none inside another")
         return self
 
 

@@ -1,7 +1,9 @@
 """Forecasts as JSON, schema version 1: whole batches of numbers are formatted at once."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import orjson
@@ -16,6 +18,7 @@ DIGITS = 6  # of the scale that are published: a tenth of the tolerance at which
 class Forecasts:
     """Forecasts of one batch as columns: `quantiles` is `[n, outputs, levels]`, `scale` `[n]`.
 
+    By the model's task there are `paths` `[n, horizon, paths]` and `probabilities` `[n, labels or codes]`.
     `partition`, `offset` and `index` name the input tick that triggered each one, `trigger_ms`
     is that record's time.
     """
@@ -29,6 +32,8 @@ class Forecasts:
     partition: Int
     offset: Int
     index: Int
+    paths: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.series)
@@ -38,6 +43,52 @@ class Forecasts:
         """No forecast at all."""
         whole, real = np.zeros(0, np.int64), np.zeros(0)
         return cls([], whole, np.zeros((0, 0, 0)), real, np.zeros(0, bool), whole, whole, whole, whole)
+
+
+class Encoder(Protocol):
+    """Forecasts of a task to bytes."""
+
+    def encode(self, forecasts: Forecasts) -> list[Message]:
+        """One message a forecast, keyed by its series."""
+
+
+class Envelope(NamedTuple):
+    """What the messages of every kind have in common: who forecasts, from where to where."""
+
+    model: str
+    step_ms: int | None
+    input_topic: str
+    topic: str
+
+    def template(self, kind: str, body: bytes) -> bytes:
+        """A message of `kind`; `body` is a template of the members that this kind has."""
+        return (
+            b'{"schema_version":1,"kind":"%b","series":%%b,"origin":%%d,"step_ms":%b,%b,"model":%b,"maturity":"%%b",'
+            b'"source":{"topic":%b,"partition":%%d,"offset":%%d,"index":%%d}}'
+        ) % (
+            kind.encode(),
+            orjson.dumps(self.step_ms),
+            body,
+            orjson.dumps(self.model).replace(b"%", b"%%"),
+            orjson.dumps(self.input_topic),
+        )
+
+    def messages(self, template: bytes, forecasts: Forecasts, *columns: Iterable[object]) -> list[Message]:
+        """One message a forecast, keyed by its series; `columns` fill the body, an item a forecast."""
+        names = forecasts.series
+        rows = zip(
+            map(orjson.dumps, names),
+            forecasts.origin_ms.tolist(),
+            *columns,
+            np.where(forecasts.ready, b"ready", b"warming").tolist(),
+            forecasts.partition.tolist(),
+            forecasts.offset.tolist(),
+            forecasts.index.tolist(),
+            strict=True,
+        )
+        texts = map(template.__mod__, rows)
+        messages = zip(repeat(self.topic), map(str.encode, names), texts, repeat(()), repeat(None))
+        return list(map(Message._make, messages))
 
 
 class ForecastEncoder:
@@ -53,45 +104,32 @@ class ForecastEncoder:
         topic: str,
         aggregate: Aggregate | None = None,
     ) -> None:
-        self._topic = topic
         self._levels = levels
-        quantiles = b",".join(b"%b:[%%b]" % orjson.dumps(str(level)) for level in levels)
-        self._template = (
-            b'{"schema_version":1,"kind":"forecast","series":%%b,"origin":%%d,"step_ms":%b,"horizon":%d,%b'
-            b'"point":[%%b],"quantiles":{%b},"model":%b,"maturity":"%%b",'
-            b'"source":{"topic":%b,"partition":%%d,"offset":%%d,"index":%%d}}'
-        ) % (
-            orjson.dumps(step_ms),
-            horizon,
-            b'"aggregate":"%b",' % aggregate.encode() if aggregate else b"",
-            quantiles,
-            orjson.dumps(model).replace(b"%", b"%%"),
-            orjson.dumps(input_topic),
-        )
+        self._envelope = Envelope(model, step_ms, input_topic, topic)
+        of = b'"aggregate":"%b",' % aggregate.encode() if aggregate else b""
+        body = b'"horizon":%d,%b"point":[%%b],"quantiles":{%b}' % (horizon, of, quantile_members(levels))
+        self._template = self._envelope.template("forecast", body)
 
     def encode(self, forecasts: Forecasts) -> list[Message]:
         """One message a forecast, keyed by its series."""
         if not len(forecasts):
             return []
-        rounded = round_to_scale(forecasts.quantiles, forecasts.scale)
-        count, outputs, levels = rounded.shape
-        texts = _rows(rounded.swapaxes(1, 2).reshape(count * levels, outputs))
-        columns = [texts[level::levels] for level in range(levels)]
-        names = forecasts.series
-        rows = zip(
-            map(orjson.dumps, names),
-            forecasts.origin_ms.tolist(),
-            columns[self._levels.index(0.5)],
-            *columns,
-            np.where(forecasts.ready, b"ready", b"warming").tolist(),
-            forecasts.partition.tolist(),
-            forecasts.offset.tolist(),
-            forecasts.index.tolist(),
-            strict=True,
-        )
-        template, topic = self._template, self._topic
-        messages = zip(repeat(topic), map(str.encode, names), map(template.__mod__, rows), repeat(()), repeat(None))
-        return list(map(Message._make, messages))
+        columns = quantile_columns(forecasts)
+        point = columns[self._levels.index(0.5)]
+        return self._envelope.messages(self._template, forecasts, point, *columns)
+
+
+def quantile_members(levels: Sequence[float]) -> bytes:
+    """The members of `quantiles` as a template."""
+    return b",".join(b"%b:[%%b]" % orjson.dumps(str(level)) for level in levels)
+
+
+def quantile_columns(forecasts: Forecasts) -> list[list[bytes]]:
+    """The numbers of each level, rounded, an item a forecast."""
+    rounded = round_to_scale(forecasts.quantiles, forecasts.scale)
+    count, outputs, levels = rounded.shape
+    texts = number_rows(rounded.swapaxes(1, 2).reshape(count * levels, outputs))
+    return [texts[level::levels] for level in range(levels)]
 
 
 def round_to_scale(quantiles: Float, scale: Float) -> Float:
@@ -102,7 +140,7 @@ def round_to_scale(quantiles: Float, scale: Float) -> Float:
     return rounded
 
 
-def _rows(numbers: Float) -> list[bytes]:
+def number_rows(numbers: Float) -> list[bytes]:
     """Each row of `numbers` `[n, outputs]` as JSON without its brackets."""
     text = orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY)
     return text[2:-2].split(b"],[")

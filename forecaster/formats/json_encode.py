@@ -26,9 +26,10 @@ class JsonTickEncoder:
         self._per_ms = PER_MS[settings.time_unit]
         self._text = settings.value_format == "numeric_string"
 
-    def encode(self, series: str, time_ms: int, value: float) -> bytes:
-        """One tick; a NaN `value` becomes null."""
-        number = repr(value) if self._text and not math.isnan(value) else value
+    def encode(self, series: str, time_ms: int, value: float | str) -> bytes:
+        """One tick; a NaN `value` becomes null, a code is text."""
+        as_text = self._text and isinstance(value, float) and not math.isnan(value)
+        number = repr(value) if as_text else value
         time = time_ms * int(self._per_ms) if self._per_ms >= 1 else time_ms / 1000
         return self._template % {
             b"series": orjson.dumps(series),

@@ -11,6 +11,7 @@ import numpy as np
 
 from forecaster.config.stream import PER_MS, InputSettings
 from forecaster.records import Bool, Fault, Float, Int, RecordBatch, TickBatch
+from forecaster.vocabulary import CodeBook, Vocabulary
 
 MOST_SERIES_BYTES = 1024
 END_OF_TIME_MS = 253_402_300_800_000  # the year 10000, where RFC 3339 ends
@@ -19,20 +20,26 @@ END_OF_TIME_MS = 253_402_300_800_000  # the year 10000, where RFC 3339 ends
 class JsonTickDecoder:
     """Decodes records to ticks; what is malformed becomes a `Fault` of its record.
 
+    With `codes` the values are codes, texts or whole numbers, and `TickBatch.value` holds the ids that it gives
+    them; a `CodeBook` takes the label in `settings.label_field` besides, where one is named.
     Reason codes: `empty`, `not_utf8`, `not_json`, `too_deep`, `missing_field`, `wrong_type`,
-    `not_finite`, `bad_time`, `no_series`, `bad_series`.
+    `not_finite`, `bad_time`, `bad_code`, `no_series`, `bad_series`.
     """
 
-    def __init__(self, settings: InputSettings) -> None:
-        text = settings.value_format == "numeric_string"
-        value_type = str | None if text else float | None
+    def __init__(self, settings: InputSettings, codes: Vocabulary | CodeBook | None = None) -> None:
+        text = settings.value_format == "numeric_string" and codes is None
+        value_type = str | int | None if codes is not None else str | None if text else float | None
         paths = {
             settings.series_field: (str | None, {"default": None}),
             settings.time_field: (int | float | datetime, {}),
             settings.value_field: (value_type, {}),
         }
+        if isinstance(codes, CodeBook) and settings.label_field is not None:
+            paths[settings.label_field] = (str | int | None, {"default": None})
         tick, getters = _tick_type(paths)
-        self._series, self._time, self._value = getters
+        self._series, self._time, self._value, *labels = getters
+        self._label = labels[0] if labels else None
+        self._codes = codes
         self._one = msgspec.json.Decoder(tick).decode
         self._any = msgspec.json.Decoder(tick | list[msgspec.Raw]).decode
         self._per_ms = PER_MS[settings.time_unit]
@@ -74,7 +81,7 @@ class JsonTickDecoder:
         problem: dict[int, tuple[str, str]] = {}
         series = self._series_names(batch, found, problem)
         time_ms = self._times(list(map(self._time, found.ticks)), problem)
-        value = self._values(list(map(self._value, found.ticks)), problem)
+        value = self._values(found.ticks, problem)
         good = np.ones(len(found.ticks), bool)
         for n, (reason, text) in sorted(problem.items()):
             good[n] = False
@@ -118,13 +125,26 @@ class JsonTickDecoder:
 
         return np.array([one(time) for time in times], np.int64)
 
-    def _values(self, values: list[Any], problem: dict[int, tuple[str, str]]) -> Float:
+    def _values(self, ticks: list[Any], problem: dict[int, tuple[str, str]]) -> Float:
+        values = list(map(self._value, ticks))
+        if self._codes is not None:
+            return self._ids(self._codes, ticks, values, problem)
         if self._to_float is not None:
             values = [self._to_float(text, n, problem) for n, text in enumerate(values)]
         value = np.array(values, np.float64)
         for n in np.flatnonzero(_overflows_float32(value)).tolist():
             problem.setdefault(n, ("not_finite", f"{value[n]:g} does not fit a float32"))
         return value
+
+    def _ids(
+        self, codes: Vocabulary | CodeBook, ticks: list[Any], values: list[Any], problem: dict[int, tuple[str, str]]
+    ) -> Float:
+        for n in [n for n, value in enumerate(values) if value == ""]:
+            problem.setdefault(n, ("bad_code", "a code has one character at least"))
+            values[n] = None
+        if isinstance(codes, Vocabulary):
+            return codes.ids(values)
+        return codes.ids(values, None if self._label is None else list(map(self._label, ticks)))
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ from forecaster.kafka.python_connect import (
 )
 from forecaster.recording.ticks import Recording, numbered
 from forecaster.records import RecordBatch, TickBatch
+from forecaster.vocabulary import CodeBook
 
 POLL_MS = 100
 RECORDS = 200_000  # of a part at most; a fetch holds fewer unless they are tiny
@@ -47,13 +48,14 @@ def read_history(
     line about it. Raises `ConfigError` where there is no tick, `BrokerUnavailableError` without a broker.
     """
     prepare_library()
-    decoder, left_out, found = JsonTickDecoder(settings.input), _Malformed(), False
+    book = CodeBook() if settings.model.coded else None
+    decoder, left_out, found = JsonTickDecoder(settings.input, book), _Malformed(), False
     try:
         for records in _read(settings, client_id, start_ms):
             ticks = decoder.decode(records)
             future = ticks.ahead(records, settings.stream.max_future)
             left_out.add(records, ticks, future)
-            if len(part := _recording(records, ticks.take(~future))):
+            if len(part := _recording(records, ticks.take(~future), book)):
                 found = True
                 yield part
     except REFUSALS as error:
@@ -116,9 +118,10 @@ def _batch(part: TopicPartition, rows: list[Any]) -> RecordBatch:
     )
 
 
-def _recording(records: RecordBatch, ticks: TickBatch) -> Recording:
+def _recording(records: RecordBatch, ticks: TickBatch, book: CodeBook | None) -> Recording:
     names, series = numbered(ticks.series)
-    return Recording(names, series, ticks.time_ms, ticks.value, int(records.partition[0]))
+    codes, labels = (book.codes, book.labels) if book else ([], [])
+    return Recording(names, series, ticks.time_ms, ticks.value, int(records.partition[0]), codes, labels)
 
 
 class _Malformed:

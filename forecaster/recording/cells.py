@@ -65,6 +65,20 @@ def _number(table: Table, name: str, row: int, text: str) -> float:
         raise table.fault(row, name, text, "is no number") from None
 
 
+def code_cells(table: Table, name: str) -> list[str | None]:
+    """The column as codes, None where a cell is empty; raises `ConfigError` for what is neither text nor whole."""
+    column = table.columns[name]
+    if isinstance(column, list):
+        return [text or None for text in column]
+    if column.dtype.kind not in NUMBERS:
+        raise table.fault(0, name, column[0], "is no code")
+    values = column.astype(np.float64)
+    fractions = np.flatnonzero(values % 1 != 0)
+    for row in fractions[~np.isnan(values[fractions])][:1].tolist():
+        raise table.fault(row, name, column[row], "is no code: those are texts or whole numbers")
+    return [None if np.isnan(value) else str(int(value)) for value in values]
+
+
 def labels(table: Table, name: str) -> tuple[list[str], Int]:
     """The different texts of the column in order of appearance, and each row's place among them."""
     column = table.columns[name]

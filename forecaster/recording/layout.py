@@ -8,9 +8,11 @@ import numpy as np
 
 from forecaster.config import InputSettings
 from forecaster.errors import ConfigError
-from forecaster.recording.cells import Table, labels, numbers
+from forecaster.recording.cells import Table, code_cells, labels, numbers
 from forecaster.recording.ticks import Recording
 from forecaster.recording.times import Times
+from forecaster.records import Float
+from forecaster.vocabulary import CodeBook
 
 TIME_COLUMNS = ("time", "timestamp", "date", "datetime")
 MOST_TIME_COLUMNS = 6  # year to second
@@ -21,12 +23,15 @@ class Columns:
     """Which columns hold what; None lets the header decide.
 
     `time` may be several joined by commas: date,time or year,month,day and on to the second. Several
-    value columns are averaged in a long file; in a wide one they are the series.
+    value columns are averaged in a long file; in a wide one they are the series. With `coded` values are codes,
+    and `label` says of each row what is to be learnt of it.
     """
 
     time: str | None = None
     series: str | None = None
     value: tuple[str, ...] = ()
+    label: str | None = None
+    coded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +41,24 @@ class Layout:
     time: tuple[str, ...]
     series: str | None
     values: tuple[str, ...]
+    label: str | None = None
+    coded: bool = False
 
     @classmethod
     def choose(cls, path: Path, header: Sequence[str], settings: InputSettings, columns: Columns) -> "Layout":
         """What `columns` asks for, else what `settings` and common names find in `header`."""
         time = _time_columns(path, header, settings, columns.time)
+        label = _label_column(header, settings, columns)
         series = columns.series or (settings.series_field if settings.series_field in header else None)
         if series is not None:
             values = columns.value or (_pick(path, header, (settings.value_field,)),)
         else:  # a column without a name is a row number that a writer put there
-            values = columns.value or tuple(name for name in header if name and name not in time)
+            values = columns.value or tuple(name for name in header if name and name not in {*time, label})
         if not values:
             raise ConfigError(f"{path}: has no column beside {','.join(time)!r}")
-        layout = cls(time, series, values)
+        if columns.coded and series is not None and len(values) > 1:
+            raise ConfigError(f"{path}: {','.join(values)}: codes have no mean: name one value column")
+        layout = cls(time, series, values, label, columns.coded)
         for name in layout.names:
             _pick(path, header, (name,))
             if header.count(name) > 1:
@@ -58,18 +68,27 @@ class Layout:
     @property
     def names(self) -> list[str]:
         """Every column that is read, once."""
-        return list(dict.fromkeys((*self.time, *((self.series,) if self.series else ()), *self.values)))
+        one_each = [name for name in (self.series, self.label) if name]
+        return list(dict.fromkeys((*self.time, *one_each, *self.values)))
 
     def ticks(self, table: Table, times: Times) -> Recording:
         """The rows of `table` as ticks; those of a wide row one after another."""
         time_ms = times.read(table)
-        values = [numbers(table, name) for name in self.values]
+        book = CodeBook()
+        values = self._coded(table, book) if self.coded else [numbers(table, name) for name in self.values]
         if self.series is not None:
             names, series = labels(table, self.series)
-            return Recording(names, series, time_ms, np.mean(values, axis=0))
-        rows, width = len(time_ms), len(values)
-        series = np.tile(np.arange(width), rows)
-        return Recording(list(self.values), series, np.repeat(time_ms, width), np.stack(values, axis=1).ravel())
+            value = np.mean(values, axis=0)
+        else:
+            rows, width = len(time_ms), len(values)
+            names, series = list(self.values), np.tile(np.arange(width), rows)
+            time_ms, value = np.repeat(time_ms, width), np.stack(values, axis=1).ravel()
+        return Recording(names, series, time_ms, value, codes=book.codes, labels=book.labels)
+
+    def _coded(self, table: Table, book: CodeBook) -> list[Float]:
+        """The value columns as numbers of `book`, each code with the label of its row."""
+        label = code_cells(table, self.label) if self.label else None
+        return [book.ids(code_cells(table, name), label) for name in self.values]
 
 
 def _time_columns(path: Path, header: Sequence[str], settings: InputSettings, wanted: str | None) -> tuple[str, ...]:
@@ -79,6 +98,13 @@ def _time_columns(path: Path, header: Sequence[str], settings: InputSettings, wa
     if len(names) > MOST_TIME_COLUMNS:
         raise ConfigError(f"{wanted!r}: a time has {MOST_TIME_COLUMNS} columns at most, from year to second")
     return names
+
+
+def _label_column(header: Sequence[str], settings: InputSettings, columns: Columns) -> str | None:
+    """The one asked for, else that of `input.label_field` where the file has it; numbers have no labels."""
+    if not columns.coded:
+        return None
+    return columns.label or (settings.label_field if settings.label_field in header else None)
 
 
 def _pick(path: Path, header: Sequence[str], candidates: Sequence[str]) -> str:

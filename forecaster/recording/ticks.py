@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from forecaster.records import Bool, Float, Int
+from forecaster.vocabulary import CodeBook
 
 ROW = np.dtype([("series", "<i8"), ("time_ms", "<i8"), ("value", "<f8")])
 
@@ -16,7 +17,8 @@ class Recording:
     """`n` ticks: `series` is the row in `names`, `time_ms` epoch milliseconds, `value` NaN where missing.
 
     A part of a longer recording has names of its own. `partition` is the topic's where the ticks were
-    read from Kafka: event time goes on in each partition by itself.
+    read from Kafka: event time goes on in each partition by itself. Where the values are codes, `value` is the
+    place in `codes`, and in `labels` of what is to be said of a stream whose newest code that is.
     """
 
     names: list[str]
@@ -24,6 +26,8 @@ class Recording:
     time_ms: Int
     value: Float
     partition: int = 0
+    codes: list[str] = field(default_factory=list)
+    labels: list[str | None] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.series)
@@ -31,16 +35,19 @@ class Recording:
     def part(self, low: int, high: int) -> "Recording":
         """Ticks `low` to `high` in the order of the recording."""
         rows = slice(low, high)
-        return Recording(self.names, self.series[rows], self.time_ms[rows], self.value[rows], self.partition)
+        return replace(self, series=self.series[rows], time_ms=self.time_ms[rows], value=self.value[rows])
 
     def where(self, keep: Bool) -> "Recording":
         """The ticks that `keep` is set for."""
-        return Recording(self.names, self.series[keep], self.time_ms[keep], self.value[keep], self.partition)
+        return replace(self, series=self.series[keep], time_ms=self.time_ms[keep], value=self.value[keep])
 
-    def ticks(self) -> Iterator[tuple[str, int, float]]:
-        """Every tick as (series, epoch milliseconds, value)."""
+    def ticks(self) -> Iterator[tuple[str, int, float | str]]:
+        """Every tick as (series, epoch milliseconds, value): a number or a code, NaN for a missing one."""
         series = (self.names[n] for n in self.series.tolist())
-        return zip(series, self.time_ms.tolist(), self.value.tolist(), strict=True)
+        values: list[float | str] = self.value.tolist()
+        if self.codes:
+            values = [self.codes[int(n)] if n == n else n for n in self.value.tolist()]  # noqa: PLR0124  # NaN
+        return zip(series, self.time_ms.tolist(), values, strict=True)
 
     def fingerprint(self) -> str:
         """sha256 over series, times and values of all ticks in order."""
@@ -58,20 +65,37 @@ def numbered(texts: Sequence[str]) -> tuple[list[str], Int]:
 def join(parts: Iterable[Recording]) -> Recording:
     """All ticks of `parts` in one recording; series of one name are one series, in order of appearance."""
     number: dict[str, int] = {}
+    book = CodeBook()
     series, time_ms, value = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
-    for part in parts:
+    for part in recoded(parts, book):
         series.append(_renumber(part, number))
         time_ms.append(part.time_ms)
         value.append(part.value)
-    return Recording(list(number), np.concatenate(series), np.concatenate(time_ms), np.concatenate(value))
+    columns = np.concatenate(series), np.concatenate(time_ms), np.concatenate(value)
+    return Recording(list(number), *columns, codes=book.codes, labels=book.labels)
+
+
+def recoded(parts: Iterable[Recording], book: CodeBook) -> Iterator[Recording]:
+    """`parts` with the codes of all of them numbered by one `book`; parts of numbers as they are."""
+    for part in parts:
+        if not part.codes:
+            yield part
+            continue
+        numbers = np.append(book.ids(part.codes, part.labels), np.nan)
+        place = np.where(np.isnan(part.value), len(part.codes), part.value).astype(np.int64)
+        yield replace(part, value=numbers[place], codes=book.codes, labels=book.labels)
 
 
 class Fingerprint:
-    """sha256 over ticks as they pass by: where a recording is cut into parts makes no difference."""
+    """sha256 over ticks as they pass by: where a recording is cut into parts makes no difference.
+
+    The codes of all parts are to be numbered by one book.
+    """
 
     def __init__(self) -> None:
         self.ticks = 0
         self._number: dict[str, int] = {}
+        self._codes = ""
         self._digest = hashlib.sha256()
 
     @property
@@ -86,6 +110,7 @@ class Fingerprint:
         rows["time_ms"] = part.time_ms
         rows["value"] = np.where(np.isnan(part.value), np.nan, part.value)  # a NaN has many bit patterns
         self._digest.update(rows.tobytes())
+        self._codes = "".join(f"\0{code}\0{label}" for code, label in zip(part.codes, part.labels, strict=True))
         self.ticks += len(part)
 
     def passing(self, parts: Iterable[Recording]) -> Iterator[Recording]:
@@ -98,6 +123,7 @@ class Fingerprint:
         """The fingerprint of all ticks so far."""
         digest = self._digest.copy()
         digest.update("\0".join(self._number).encode())
+        digest.update(self._codes.encode())
         return digest.hexdigest()
 
 

@@ -1,0 +1,85 @@
+"""What a tick costs in the line, decode to encode, by what is answered: python -m benchmarks.family.answers [--paths N]
+
+Networks of one layer of 64 units with drawn weights, which do not change the speed; horizon 24, three codes or bins of
+54; a batch of one tick, and of one tick of each of 1,000 series: the fastest of a number of batches.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from forecaster.config import Settings
+from forecaster.features import FeatureSettings
+from forecaster.manifest import KINDS, Manifest, NetworkSettings
+from forecaster.networks import make_network
+from forecaster.pipeline import Pipeline
+from forecaster.records import RecordBatch
+
+START_MS, HORIZON, BATCHES = 1_714_550_400_000, 24, 30
+CODES = ("down", "flat", "up")
+NUMBERS = FeatureSettings.derive((24,), 240)
+LAST_CODE = FeatureSettings(level_spans=(1.0,), scale_span=1.0)
+SHAPES = {
+    "forecast": {"inputs": len(NUMBERS.input_names), "recents": NUMBERS.recents},
+    "paths": {"inputs": len(NUMBERS.input_names), "recents": NUMBERS.recents, "seasons": (24,)},
+    "symbols": {"inputs": 1, "vocabulary": CODES},
+    "classify": {"inputs": 1, "vocabulary": CODES, "labels": ("calm", "near")},
+}
+SHAPES["paths"] |= {"bins": tuple(np.linspace(-4, 4, 55).tolist())}
+
+
+def pipeline(task: str, paths: int) -> Pipeline:
+    horizon = 1 if task == "classify" else HORIZON
+    shape = NetworkSettings(task=task, units=(64,), horizon=horizon, quantiles=(0.1, 0.5, 0.9), **SHAPES[task])
+    features = NUMBERS if task in {"forecast", "paths"} else LAST_CODE
+    manifest = Manifest(
+        name="bench", version="1", kind=KINDS[task], step_ms=3_600_000, bar=None, context_length=240,
+        features=features, network=shape, training={},
+    )  # fmt: skip
+    settings = Settings(stream={"step": "1h"}, model={"sampling": {"paths": paths}})
+    return Pipeline(settings, manifest, make_network(shape))
+
+
+def batch(task: str, series: int, step: int) -> RecordBatch:
+    """A tick of each series."""
+    draw, time_ms = np.random.default_rng(step), START_MS + 3_600_000 * step
+    values = draw.normal(20, 3, series).tolist() if task in {"forecast", "paths"} else draw.integers(0, 3, series)
+    texts = [b"%.4f" % value if isinstance(value, float) else b'"%b"' % CODES[value].encode() for value in values]
+    return RecordBatch(
+        topic="ticks",
+        partition=np.zeros(series, np.int64),
+        offset=series * step + np.arange(series),
+        timestamp_ms=np.full(series, time_ms),
+        key=[None] * series,
+        value=[b'{"series":"s%d","ts":%d,"value":%b}' % (n, time_ms, text) for n, text in enumerate(texts)],
+        headers=[()] * series,
+        silent=np.zeros(series, bool),
+    )
+
+
+def seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--paths", type=int, default=16)
+    paths = parser.parse_args().paths
+    print(f"{'task':10} {'series':>7} {'us a tick':>10} {'bytes':>7}")
+    for task in SHAPES:
+        line = pipeline(task, paths)
+        line.inference.engine.warm_up()
+        for series in (1, 1_000):
+            rounds = [batch(task, series, (series > 1) * 100 + step) for step in range(BATCHES + 2)]
+            took = [seconds(partial(line.process, records)) for records in rounds[:-1]][1:]
+            size = len(line.process(rounds[-1]).messages[0].value or b"")
+            print(f"{task:10} {series:7} {1e6 * min(took) / series:10.1f} {size:7}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

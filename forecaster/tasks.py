@@ -1,0 +1,32 @@
+"""What a model's task decides of the line: how the values of ticks are read, and what its messages are."""
+
+from forecaster.config import Settings
+from forecaster.formats.code_json import ClassEncoder, SymbolsEncoder
+from forecaster.formats.forecast_json import Encoder, Envelope, ForecastEncoder
+from forecaster.formats.path_json import PathsEncoder
+from forecaster.manifest import Manifest
+from forecaster.vocabulary import Vocabulary
+
+
+def make_vocabulary(manifest: Manifest) -> Vocabulary | None:
+    """The codes that the values of ticks are; None where they are numbers."""
+    return Vocabulary(manifest.network.vocabulary) if manifest.network.coded else None
+
+
+def make_encoder(manifest: Manifest, settings: Settings) -> Encoder:
+    """The one for messages of the manifest's kind."""
+    network, topics = manifest.network, settings.topics
+    model = f"{manifest.name}@{manifest.version}"
+    envelope = Envelope(model, manifest.step_ms, topics.input, topics.output)
+    match network.task:
+        case "symbols":
+            return SymbolsEncoder(envelope, network.horizon, network.vocabulary)
+        case "classify":
+            return ClassEncoder(envelope, network.labels)
+        case "paths":
+            return PathsEncoder(envelope, network.horizon, network.quantiles)
+        case _:
+            routes = topics.input, topics.output
+            return ForecastEncoder(
+                model, manifest.step_ms, network.horizon, network.quantiles, *routes, network.aggregate
+            )
