@@ -43,7 +43,7 @@ def measure(*, quick: bool) -> Report:
 
 
 def made(changes: dict[str, Any]) -> Pipeline:
-    """The line of a network with drawn weights, compiled."""
+    """The line of a network with drawn weights."""
     features, kind = FeatureSettings.derive((SEASON,), WINDOW), changes.get("kind", "carried")
     features = windowed(features) if kind == "segment" else features
     inputs: dict[str, Any] = {"inputs": len(features.input_names), "recents": features.recents}
@@ -56,9 +56,7 @@ def made(changes: dict[str, Any]) -> Pipeline:
         name="cost", version="1", step_ms=1_000, bar=None, context_length=WINDOW, features=features, network=network,
         training={},
     )  # fmt: skip
-    line = Pipeline(Settings(), manifest, make_network(network))
-    line.inference.engine.warm_up()
-    return line
+    return Pipeline(Settings(), manifest, make_network(network))
 
 
 def seconds(line: Pipeline, series: int, batches: int) -> list[float]:
@@ -73,7 +71,7 @@ def seconds(line: Pipeline, series: int, batches: int) -> list[float]:
         return Block(np.repeat(slots, rounds), index, values, trigger, index == 0)
 
     line.inference.run(block(0, WINDOW), np.zeros(series * WINDOW, bool))
-    for step in range(batches + 2):  # the first two meet memory that is new to the process
+    for step in range(batches + 2):  # the first two compile, and meet memory that is new to the process
         one = block(WINDOW + step, 1)
         begun = time.process_time()
         line.inference.run(one, np.ones(series, bool))
