@@ -142,6 +142,7 @@ class Daemon:
             metrics.dead_letters.labels(reason).inc(count)
         self._poison.add(output)
         self._count_guards(output)
+        self._count_window_steps()
         metrics.forecasts.inc(len(output.forecasts))
         self.forecasts += len(output.forecasts)
         waited = acknowledged - output.forecasts.trigger_ms / 1000
@@ -151,6 +152,12 @@ class Daemon:
         metrics.series_restarts.labels("gap").inc(windows.gap_restarts)
         metrics.series_restarts.labels("late").inc(windows.event_time.late_restarts)
         windows.filled = windows.closed_bars = windows.gap_restarts = windows.event_time.late_restarts = 0
+
+    def _count_window_steps(self) -> None:
+        steps = self.pipeline.inference.engine.window_steps
+        for part, number in steps.items():
+            self.metrics.window_steps.labels(part).inc(number)
+        steps.clear()
 
     def _show(self) -> None:
         """Gauges of what there is: partitions come and go without a batch too."""

@@ -4,6 +4,7 @@ A tile of one round, which is what a live stream brings, is one call from state 
 rounds is a scan, and the outputs are made for the cells that are forecast from.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ class Engine:
         wide, cells = (ON_ACCELERATOR, ON_ACCELERATOR[-1]) if on_accelerator() else ((), MOST_CELLS)
         self.shapes = Shapes((*SERIES_LADDER, *wide), ROUNDS_LADDER, cells)
         self.compiled_shapes = 0
+        self.window_steps = Counter[str]()  # of networks over windows
         self._resident = resident
         self._compile("xla")
         self._compiling = self._compile_all()

@@ -110,6 +110,11 @@ class FeatureSettings(BaseModel):
         return len(self.seasons) * len(self.recent_rates)
 
     @property
+    def calendar(self) -> int:
+        """How many calendar terms a step has."""
+        return 4 * len(self.seasons)
+
+    @property
     def input_names(self) -> tuple[str, ...]:
         """The network's inputs, in order."""
         return (
@@ -226,20 +231,20 @@ class FeatureStep:
         volatility = np.log(np.clip(self.volatility / scale, 1 / CLIP, CLIP))
         plain = [~self.valid, 1.0 / np.sqrt(np.maximum(self.seen, 1))]
         time = self.index[:, None] + np.arange(self.valid.shape[1])
-        for season in self.state.settings.seasons:
-            for harmonic in (1, 2):
-                angle = 2 * np.pi * harmonic * (time % season) / season
-                plain += [np.sin(angle), np.cos(angle)]
+        plain += waves(time, self.state.settings.seasons)
         stacked = np.concatenate([scaled, volatility, np.stack(plain).astype(float)])
         return np.ascontiguousarray(np.moveaxis(stacked, 0, -1), dtype=np.float32)
 
     def baseline(self, row: Int, column: Int, horizon: int, aggregate: Aggregate | None = None) -> Float:
         """Level plus profiles of the next steps, or their aggregate, as known at (row, column): `[n, outputs]`."""
-        ahead = np.arange(1, horizon + 1)
-        total = np.repeat(self.level[0, row, column][:, None], horizon, axis=1)
+        return self.state.settings.aggregated(self.expected(row, column, np.arange(1, horizon + 1)), aggregate)
+
+    def expected(self, row: Int, column: Int, steps: Int) -> Float:
+        """Level plus profiles `steps` after (row, column), 0 and below at it and before: `[n, len(steps)]`."""
+        total = np.repeat(self.level[0, row, column][:, None], len(steps), axis=1)
         for path in self.profiles:
-            total += path.ahead(row, column, ahead)
-        return self.state.settings.aggregated(total, aggregate)
+            total += path.ahead(row, column, steps)
+        return total
 
     def last(self) -> Float:
         """The last known value at every round, transformed: `[series, rounds]`; it takes a level over one step."""
@@ -276,6 +281,12 @@ class FeatureStep:
         state.volatility[slot] = self.volatility[:, :, -1].T
         for path in self.profiles:
             path.commit()
+
+
+def waves(time: Int, seasons: tuple[int, ...]) -> list[Float]:
+    """Calendar terms of grid indices `time`: sine and cosine of the first two harmonics of each season."""
+    angles = [2 * np.pi * k * (time % season) / season for season in seasons for k in (1, 2)]
+    return [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
 
 
 def _counting(settings: FeatureSettings) -> np.dtype:

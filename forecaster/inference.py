@@ -89,7 +89,7 @@ class Inference:
         with self._stage("features"):
             step = self.features.advance(slot, block.index[first], values)
         names, index = self.windows.slots.names, block.index[cell[row, column]]
-        tile = Tile(slot, values, valid, step, row, column, self.windows, index, names)
+        tile = Tile(slot, values, valid, step, row, column, self.windows.rings, index, names)
         answer = self.engine.forecast(tile, self._stage)
         with self._stage("features"):
             pending = Pending(cell[row, column], row, column, step, self.engine.baseline(tile), answer)

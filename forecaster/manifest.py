@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 from forecaster.config import (
     CODED,
     Aggregate,
+    AttentionKind,
     CellKind,
     NetworkKind,
     Quantiles,
     Settings,
+    ShortWindows,
     Task,
     check_segments,
     format_duration,
@@ -34,10 +36,13 @@ class NetworkSettings(BaseModel):
     """Shape of the network. `quantiles` ascend and contain 0.5.
 
     A "carried" network takes `inputs` features of one observation and `recents` of each horizon step, a
-    "segment" network a window of `inputs` observations, in segments of `segment_length`. One for codes knows those
-    of its `vocabulary` and takes the id of one, and tells `labels` apart or the code that comes next. One for
-    paths draws scaled values between the edges of `bins`, which ascend, and knows the calendar of `seasons`. With an
-    `aggregate` of the horizon that is all that is forecast, and `recents` are of it.
+    "segment" network a window of `inputs` observations, in segments of `segment_length`. What a window is short
+    of is padding, which is masked, or was filled by the bundles that knew no other. An "encoder-decoder" takes
+    such a window with `calendar` terms of each step, of the horizon too, and of the newest observation the
+    `features` and `recents` that a carried network takes. One for codes knows those of its `vocabulary` and takes
+    the id of one, and tells `labels` apart or the code that comes next. One for paths draws scaled values between
+    the edges of `bins`, which ascend, and knows the calendar of `seasons`. With an `aggregate` of the horizon that
+    is all that is forecast, and `recents` are of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +50,10 @@ class NetworkSettings(BaseModel):
     kind: NetworkKind = "carried"
     task: Task = "forecast"
     segment_length: PositiveInt | None = None
+    short_windows: ShortWindows = "filled"
+    attention: AttentionKind = "none"
+    calendar: NonNegativeInt = 0
+    features: NonNegativeInt = 0
     vocabulary: tuple[CodeText, ...] = ()
     labels: tuple[CodeText, ...] = ()
     bins: tuple[float, ...] = ()
@@ -83,12 +92,22 @@ class NetworkSettings(BaseModel):
             raise ValueError("segment_length belongs to a segment network, which has one")
         if self.segment_length is not None:
             check_segments(self.segment_length, self.inputs, self.horizon)
-            if len(self.units) > 1:
-                raise ValueError("units: a segment network has one GRU layer")
-            if self.cell != "gru":
-                raise ValueError("cell: a segment network has a GRU")
-            if self.aggregate is not None:
-                raise ValueError("aggregate: a segment network forecasts every step of the horizon")
+        return self
+
+    @model_validator(mode="after")
+    def _over_windows(self) -> "NetworkSettings":
+        if self.kind != "encoder-decoder" and (self.attention != "none" or self.calendar or self.features):
+            raise ValueError("attention, calendar and features belong to an encoder-decoder")
+        if self.kind == "carried":
+            return self
+        if self.kind == "encoder-decoder" and self.short_windows != "masked":
+            raise ValueError("short_windows: an encoder-decoder masks them")
+        if len(self.units) > 1:
+            raise ValueError(f"units: a network of kind {self.kind} has one GRU layer")
+        if self.cell != "gru":
+            raise ValueError(f"cell: a network of kind {self.kind} has a GRU")
+        if self.aggregate is not None:
+            raise ValueError(f"aggregate: a network of kind {self.kind} forecasts every step of the horizon")
         return self
 
     @property
@@ -132,11 +151,13 @@ class Manifest(BaseModel):
         if self.network.coded:
             if (self.network.inputs, self.network.recents) != (1, 0) or LAST not in self.features.level_spans:
                 raise ValueError("network.inputs is not the one code, the last of which features.level_spans keep")
-        elif self.network.kind == "segment":
+        elif self.network.kind != "carried":
             if self.network.inputs != self.context_length:
                 raise ValueError("network.inputs is not the context_length")
-            if LAST not in self.features.level_spans:
+            if self.network.kind == "segment" and LAST not in self.features.level_spans:
                 raise ValueError("features.level_spans has no 1, the last value that a window is counted from")
+            if self.network.kind == "encoder-decoder" and _known(self.network) != _given(self.features):
+                raise ValueError("network.calendar, features and recents are not the numbers that its features give")
         elif (self.network.inputs, self.network.recents) != (len(self.features.input_names), self.features.recents):
             raise ValueError("network.inputs and network.recents are not the numbers that its features give")
         if self.network.task == "paths" and self.network.seasons != self.features.seasons:
@@ -180,6 +201,8 @@ class Manifest(BaseModel):
                 ("transform", self.features.transform),
                 ("network", self.network.kind),
                 ("segment_length", self.network.segment_length),
+                ("short_windows", self.network.short_windows),
+                ("attention", self.network.attention),
                 ("cell", self.network.cell),
             )
             if name in stated
@@ -190,6 +213,14 @@ class Manifest(BaseModel):
                     f"{setting}: the configuration says {asked!r}, the bundle {settings.model.bundle} "
                     f"was trained for {made!r}"
                 )
+
+
+def _known(network: NetworkSettings) -> tuple[int, int, int]:
+    return network.calendar, network.features, network.recents
+
+
+def _given(features: FeatureSettings) -> tuple[int, int, int]:
+    return features.calendar, len(features.input_names), features.recents
 
 
 def content_digest(content: dict[str, Any]) -> str:

@@ -168,6 +168,12 @@ class Metrics:
             "Shapes compiled so far; flat a few seconds after the start.",
             registry=registry,
         )
+        self.window_steps = Counter(
+            "forecaster_window_steps",
+            "Steps in the calls of a network over windows: seen of a series, or padding of rows and lengths.",
+            ["part"],
+            registry=registry,
+        )
         self.failures = Counter(
             "forecaster_broker_failures", "Batches given up and restored after a broker failure.", registry=registry
         )

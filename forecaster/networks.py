@@ -2,7 +2,8 @@
 
 from forecaster.code_network import CodeNetwork
 from forecaster.compiling import on_accelerator
-from forecaster.config import Settings
+from forecaster.config import NetworkKind, Settings
+from forecaster.encoder_decoder import EncoderDecoder
 from forecaster.engine import Engine
 from forecaster.errors import ConfigError
 from forecaster.manifest import NetworkSettings
@@ -15,7 +16,13 @@ from forecaster.tile import ServingEngine
 from forecaster.window_engine import WindowEngine
 from forecaster.windows import BATCH_ROOM
 
-AnyNetwork = Network | SegmentNetwork  # a `CodeNetwork` is a `Network` with other ends
+Windowed = SegmentNetwork | EncoderDecoder
+AnyNetwork = Network | Windowed  # a `CodeNetwork` is a `Network` with other ends
+KINDS: dict[NetworkKind, type[AnyNetwork]] = {
+    "carried": Network,
+    "segment": SegmentNetwork,
+    "encoder-decoder": EncoderDecoder,
+}
 
 
 def make_network(settings: NetworkSettings, seed: int = 0) -> AnyNetwork:
@@ -24,7 +31,7 @@ def make_network(settings: NetworkSettings, seed: int = 0) -> AnyNetwork:
         return PathNetwork(settings, seed)
     if settings.coded:
         return CodeNetwork(settings, seed)
-    return SegmentNetwork(settings, seed) if settings.kind == "segment" else Network(settings, seed)
+    return KINDS[settings.kind](settings, seed)
 
 
 def make_engine(network: AnyNetwork, settings: Settings | None = None) -> ServingEngine:
@@ -36,13 +43,14 @@ def make_engine(network: AnyNetwork, settings: Settings | None = None) -> Servin
     if isinstance(network, CodeNetwork | PathNetwork):
         return _state_engine(network, settings)
     if settings is None:
-        return WindowEngine(network) if isinstance(network, SegmentNetwork) else Engine(network)
+        return WindowEngine(network) if isinstance(network, Windowed) else Engine(network)
     precision = settings.model.precision
-    if isinstance(network, SegmentNetwork):
+    if isinstance(network, Windowed):
+        kind = f'a network of kind "{network.settings.kind}"'
         if settings.state.window_type != "float32":
-            raise ConfigError('state.window_type: a network of kind "segment" reads its windows: they must be float32')
+            raise ConfigError(f"state.window_type: {kind} reads its windows: they must be float32")
         if precision != "float32":
-            raise ConfigError(f'model.precision: a network of kind "segment" is served at float32, not {precision}')
+            raise ConfigError(f"model.precision: {kind} is served at float32, not {precision}")
         return WindowEngine(network)
     network.precision = precision
     return Engine(network, settings.state.max_series + BATCH_ROOM if on_accelerator() else None)

@@ -55,12 +55,12 @@ class Rings:
         self._stored[slot[rows], place[rows, columns]] = clipped(distance[rows, columns], self._stored.dtype)
         self.rounds[slot] += length
 
-    def ending_at(self, slot: Int, values: Float, row: Int, column: Int) -> Float:
-        """The last `length` observations at (row, column) `[n, length]`, NaN where there is none.
+    def ending_at(self, slot: Int, values: Float, row: Int, column: Int, rounds: int) -> Float:
+        """The last `rounds` observations, `length` at most, at (row, column) `[n, rounds]`, NaN where there is none.
 
         `values` `[series, rounds]` are what `slot` `[series]` has had since the last push, oldest first.
         """
-        behind = column[:, None] + np.arange(1 - self.length, 1)
+        behind = column[:, None] + np.arange(1 - rounds, 1)
         pushed = slot[row]
         before = self._values(pushed, (self.rounds[pushed][:, None] + behind) % self.length)
         window: Float = np.where(behind < 0, before, values[row[:, None], np.maximum(behind, 0)])

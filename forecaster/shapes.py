@@ -10,6 +10,7 @@ from forecaster.records import Int
 
 CALL_CELLS = 512  # what starting a call costs, in series × rounds of work
 ROUND_SERIES = 4  # what a round costs in itself, in series
+SHORTEST = 16  # rung of a ladder of lengths: shorter ones save next to nothing
 
 
 class Shape(NamedTuple):
@@ -79,6 +80,14 @@ class Shapes:
 def rung(size: int, ladder: tuple[int, ...]) -> int:
     """The smallest rung of `ladder` that holds `size`."""
     return next(rung for rung in ladder if rung >= size)
+
+
+def halvings(most: int, unit: int = 1) -> tuple[int, ...]:
+    """A ladder of lengths up to `most`, ascending, each about half of the next: whole `unit`s, 16 or so at least."""
+    pieces = [most // unit]
+    while pieces[0] > 1 and pieces[0] * unit > SHORTEST:
+        pieces.insert(0, -(-pieces[0] // 2))
+    return tuple(piece * unit for piece in pieces)
 
 
 def pad_rows(rows: np.ndarray, count: int) -> np.ndarray:

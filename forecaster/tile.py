@@ -1,5 +1,6 @@
 """A tile: the rectangle of series and rounds that one call of an engine takes, and what an engine offers."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ import numpy as np
 from forecaster.compiling import to_numpy
 from forecaster.features import FeatureStep
 from forecaster.records import Bool, Float, Int
+from forecaster.rings import Rings
 from forecaster.shapes import Shapes
-from forecaster.windows import Windows
 
 Stage = Callable[[str], AbstractContextManager[object]]
 
@@ -26,7 +27,7 @@ class Tile:
     """`values` `[series, rounds]` of `slot`, NaN past a series' last round and where missing, and their features.
 
     The cells (`row`, `column`) `[n]` are forecast from; every round that is `valid` moves the state on.
-    `index` `[n]` is their place on the grid. `windows` hold what came before the tile, `names` the series' by slot.
+    `index` `[n]` is their place on the grid. `rings` hold what came before the tile, `names` the series' by slot.
     """
 
     slot: Int
@@ -35,7 +36,7 @@ class Tile:
     step: FeatureStep
     row: Int
     column: Int
-    windows: Windows
+    rings: Rings
     index: Int
     names: list[str]
 
@@ -118,7 +119,7 @@ class Scaled:
         """`[n, outputs, quantiles]`."""
         arrays = [to_numpy(tensor) for tensor in self._tensors]
         found = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-        whole = len(self._rows) == len(found)
+        whole = len(self._rows) == len(found) and bool((self._rows[1:] > self._rows[:-1]).all())
         return found if whole else found[self._rows]
 
     def emitted(self, fetched: np.ndarray, tile: Pending) -> Emitted:
@@ -133,6 +134,7 @@ class ServingEngine(Protocol):
     network: Any
     shapes: Shapes
     compiled_shapes: int
+    window_steps: Counter[str]  # that calls have held since it was last emptied: "seen" and "padding"
 
     def warm_up(self) -> None:
         """Compile as much as can serve everything."""

@@ -10,7 +10,8 @@ import numpy as np
 
 from forecaster.bundle import named_weights
 from forecaster.code_network import CodeNetwork
-from forecaster.config import Aggregate, CellKind, Settings
+from forecaster.config import Aggregate, AttentionKind, CellKind, Settings, ShortWindows
+from forecaster.encoder_decoder import EncoderDecoder
 from forecaster.features import FeatureSettings
 from forecaster.manifest import KINDS, Manifest, NetworkSettings
 from forecaster.network import Network
@@ -87,14 +88,43 @@ def _network(shape: NetworkSettings, seed: int) -> Network:
 
 @cache
 def segment_network(
-    *, units: int = 5, horizon: int = 4, quantiles: tuple[float, ...] = (0.1, 0.5, 0.9), length: int = 2, seed: int = 0
+    *,
+    units: int = 5,
+    horizon: int = 4,
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9),
+    length: int = 2,
+    seed: int = 0,
+    short_windows: ShortWindows = "filled",
+    context: int = CONTEXT,
 ) -> SegmentNetwork:
     """The same over windows of `CONTEXT` observations; it takes features that have the last value."""
     shape = NetworkSettings(
-        kind="segment", segment_length=length, inputs=CONTEXT, units=(units,), horizon=horizon, quantiles=quantiles
-    )
+        kind="segment", segment_length=length, short_windows=short_windows, inputs=context, units=(units,),
+        horizon=horizon, quantiles=quantiles,
+    )  # fmt: skip
     made = SegmentNetwork(shape, seed)
     randomise(made, seed, 0.5)
+    return made
+
+
+@cache
+def encoder_decoder(
+    *,
+    attention: AttentionKind = "none",
+    features: FeatureSettings = FEATURES,
+    units: int = 5,
+    horizon: int = 4,
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9),
+    context: int = CONTEXT,
+) -> EncoderDecoder:
+    """The same of an encoder and a decoder."""
+    shape = NetworkSettings(
+        kind="encoder-decoder", short_windows="masked", attention=attention, calendar=features.calendar,
+        features=len(features.input_names), recents=features.recents, inputs=context, units=(units,), horizon=horizon,
+        quantiles=quantiles,
+    )  # fmt: skip
+    made = EncoderDecoder(shape, 0)
+    randomise(made, 0, 0.5)
     return made
 
 

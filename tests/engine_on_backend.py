@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from builders import Tick, code_network, network, path_network, pipeline, records_of, run
+from builders import (
+    Tick,
+    code_network,
+    encoder_decoder,
+    network,
+    path_network,
+    pipeline,
+    records_of,
+    run,
+    segment_network,
+)
 
 from forecaster.engine import Engine
 from forecaster.network import Network
@@ -26,10 +36,12 @@ def main(path: Path) -> None:
 def computed(made: Network) -> dict[str, Any]:
     draw, found = np.random.default_rng(0), {}
     ticks = [Tick(f"s{n % 30}", n // 30, float(value)) for n, value in enumerate(draw.normal(20, 3, 600))]
-    outputs = run(pipeline(made=made), records_of(ticks), [1, 31, 40, 400, 597])
-    found["forecasts"] = np.concatenate(
-        [output.forecasts.quantiles / output.forecasts.scale[:, None, None] for output in outputs]
-    ).tolist()
+    over_windows = segment_network(short_windows="masked"), encoder_decoder(attention="additive")
+    for one, few in ((made, ticks), *((one, ticks[:120]) for one in over_windows)):
+        outputs = run(pipeline(made=one), records_of(few), [1, 31, 40, 400, 597])
+        found[f"forecasts {one.settings.kind} {one.settings.attention}"] = np.concatenate(
+            [output.forecasts.quantiles / output.forecasts.scale[:, None, None] for output in outputs]
+        ).tolist()
     settings = made.settings
     inputs = draw.normal(0, 1, (20, 9, settings.inputs)).astype(np.float32)
     recent = draw.normal(0, 1, (20, settings.outputs, settings.recents)).astype(np.float32)

@@ -78,7 +78,7 @@ class Page(HTMLParser):
 
 
 def write_case(folder: Path, names: tuple[str, ...] = ("s0", "s1"), rounds: int = 120, **changes) -> list[str]:
-    made = builders.network(**changes.pop("network", {}))
+    made = changes.pop("made", None) or builders.network(**changes.pop("network", {}))
     save_bundle(folder / "model", builders.manifest(made, **{"training": TRAINED, **changes}), made)
     (folder / "f.toml").write_text(f'[stream]\nstep = "1s"\n[model]\nbundle = "{folder}/model"\n')
     random = np.random.default_rng(0)
@@ -130,6 +130,14 @@ def test_the_figures_of_the_tables_are_those_of_the_json(usual) -> None:
         numbers = f"{100 * skill['skill']:+.1f} [{100 * skill['low']:+.1f}, {100 * skill['high']:+.1f}]"
         assert row[:3] == [name, str(one["origins"]), number(one["scores"]["model"]["mase"])]
         assert row[3:5] == [numbers.replace("-", "\N{MINUS SIGN}"), skill["rival"]]
+
+
+def test_a_model_with_attention_has_pictures_of_where_its_forecasts_look(usual, tmp_path) -> None:
+    page, _ = backtested(tmp_path, made=builders.encoder_decoder(attention="dot"))
+    drawn = [one for one in page.figures.values() if one["data"][0]["type"] == "heatmap"]
+    assert len(drawn) == 3
+    assert "Where the forecasts look" in page.text
+    assert "Where the forecasts look" not in usual[0].text
 
 
 def test_the_headline_has_model_horizon_skill_and_coverage(usual) -> None:

@@ -28,19 +28,20 @@ from forecaster.config import ModelSettings, Settings, StreamSettings, load_sett
 from forecaster.errors import BundleError, ConfigError
 from forecaster.manifest import MANIFEST, NetworkSettings, content_digest
 from forecaster.network import Network
+from forecaster.past import CLIP, scaled_windows
 from forecaster.recording import Recording
 from forecaster.segment_network import SegmentNetwork
-from forecaster.window_engine import CLIP, WindowEngine, scaled_windows
+from forecaster.window_engine import WindowEngine
 from forecaster.windows import Windows
 from training.data import sequences, split_by_time
 from training.examples import Examples
 from training.fit import train
 from training.prepare import Source
 from training.scored_segments import ScoredSegments
-from training.segment_examples import SegmentExamples, SegmentValidation, default_segment_length
 from training.start import start_from_residuals
 from training.table import feature_table
 from training.validation import Validation
+from training.window_examples import TablePast, WindowExamples, WindowValidation, default_segment_length
 
 NAN = np.nan
 
@@ -69,12 +70,18 @@ def test_a_window_ends_at_its_cell_however_the_observations_came(lengths, seed):
     for length in lengths:
         values = draw.normal(0, 1, (2, length))
         row, column = np.nonzero(np.ones((2, length), bool))
-        found = windows.rings.ending_at(slot, values, row, column)
+        found = windows.rings.ending_at(slot, values, row, column, CONTEXT)
         past = np.concatenate([past, values], axis=1)
         ends = past.shape[1] - length + column + 1
         expected = [past[r, end - CONTEXT : end] for r, end in zip(row, ends, strict=True)]
         np.testing.assert_allclose(found, np.reshape(expected, (-1, CONTEXT)), rtol=0, atol=1e-6)
         windows.rings.push(slot, values, np.array([length, length]))
+
+
+def table_past(count):
+    """The past of the newest `count` rows of a series."""
+    data = sequences([recording(np.arange(200.0).reshape(1, 200) % 7)], configured())
+    return TablePast(feature_table(data, WINDOWED), np.arange(200 - count, 200))
 
 
 def test_no_call_holds_more_observations_than_allowed_and_none_is_compiled_late(monkeypatch):
@@ -83,8 +90,8 @@ def test_no_call_holds_more_observations_than_allowed_and_none_is_compiled_late(
     engine.warm_up()
     assert engine.ladder == (2, 16)
     assert engine.compiled_shapes == 2
-    for rows in (1, 2, 3, 16):
-        assert engine.quantiles(np.zeros((rows, CONTEXT), np.float32)).shape == (rows, 4, 3)
+    for rows in (1, 2, 3, 16, 50):
+        assert engine.quantiles(table_past(rows), rows).shape == (rows, 4, 3)
     assert engine.compiled_shapes == 2
 
 
@@ -196,21 +203,23 @@ def configured(**training):
     st.lists(st.integers(1, 79), max_size=4),
     st.sets(st.integers(1, 39)),
     st.sampled_from(["none", "log"]),
+    st.sampled_from(["filled", "masked"]),
     st.integers(0, 2**16),
 )
 @settings(max_examples=20, deadline=None)
-def test_windows_and_targets_of_training_are_those_of_serving(cuts, missing, transform, seed):
-    made, setup = segment_network(), configured()
+def test_windows_and_targets_of_training_are_those_of_serving(cuts, missing, transform, short_windows, seed):
+    made, setup = segment_network(short_windows=short_windows), configured()
     features = WINDOWED.model_copy(update={"transform": transform})
     values = np.random.default_rng(seed).normal(50, 3, (2, 40))
     values[0, sorted(missing)] = NAN
     ticks = recording(values)
     data = sequences([ticks], setup)
     table = feature_table(data, features)
-    examples = SegmentExamples(Examples(table, 4, int(data.origin_ms.max()) + 1), CONTEXT)
+    examples = WindowExamples(Examples(table, 4, int(data.origin_ms.max()) + 1), made)
     row = np.arange(80)
+    past = examples.past(row)
     last, scale = table.last[:, None], table.scale[:, None]
-    scaled = np.asarray(made.call(examples.windows(row)))
+    scaled = np.asarray(made.call(*made.seen(past, CONTEXT)))
     trained = features.restored(last[..., None] + scale[..., None] * scaled).reshape(2, 40, 4, 3)
 
     line, served = pipeline(setup, made, features=features), np.full((2, 40, 4, 3), NAN)
@@ -222,7 +231,7 @@ def test_windows_and_targets_of_training_are_those_of_serving(cuts, missing, tra
         served[block.slot[emitted.row], block.index[emitted.row] - START // STEP_MS] = emitted.quantiles
     np.testing.assert_allclose(trained, served, rtol=1e-5)
 
-    target, weight = examples.targets(row)
+    target, weight = examples.targets(past, row)
     ahead = np.pad(values, ((0, 0), (0, 4)), constant_values=NAN)[row[:, None] // 40, row[:, None] % 40 + range(1, 5)]
     np.testing.assert_array_equal(weight > 0, ~np.isnan(ahead))
     np.testing.assert_allclose(features.restored(last + scale * target)[weight > 0], ahead[weight > 0], rtol=1e-5)
@@ -241,20 +250,25 @@ def test_the_same_seed_trains_the_same_segment_network_and_it_beats_a_profile_of
     assert one.network.segment_length == 1
 
 
+def some_windows(count):
+    windows = np.random.default_rng(0).normal(0, 1, (count, CONTEXT, 1)).astype(np.float32)
+    return windows, np.full(count, CONTEXT // 2, np.int32)
+
+
 def test_what_is_fitted_forecasts_as_the_network_with_the_weights_it_is_given():
     made = segment_network()
-    windows = np.random.default_rng(0).normal(0, 1, (7, CONTEXT)).astype(np.float32)
+    seen = some_windows(7)
     given = ScoredSegments(segment_network(seed=1), on_gpu=False)
-    found = given.forecasts(ScoredSegments(made, on_gpu=False).weights(), np.ones((7, 2, 5), np.float32), windows)
-    np.testing.assert_allclose(found, made.call(windows), rtol=1e-4, atol=1e-5)
+    found = given.forecasts(ScoredSegments(made, on_gpu=False).weights(), np.ones((7, 2, 5), np.float32), *seen)
+    np.testing.assert_allclose(found, made.call(*seen), rtol=1e-4, atol=1e-5)
 
 
 def test_on_a_gpu_the_layers_of_keras_forecast_what_the_recurrence_of_training_does():
-    windows = np.random.default_rng(0).normal(0, 1, (7, CONTEXT)).astype(np.float32)
+    seen = some_windows(7)
     one, other = (ScoredSegments(segment_network(), on_gpu=on_gpu) for on_gpu in (False, True))
     noise = one.noise(np.random.default_rng(1), 7)
     assert noise.shape == (7, 2, 5)
-    np.testing.assert_allclose(*(one.forecasts(one.weights(), noise, windows) for one in (one, other)), atol=1e-5)
+    np.testing.assert_allclose(*(one.forecasts(one.weights(), noise, *seen) for one in (one, other)), atol=1e-5)
 
 
 def validations(features, seed):
@@ -270,7 +284,7 @@ def validations(features, seed):
     )
     carried = Network(shape)
     start_from_residuals(carried, fitted)
-    return Validation(table, carried, split, CONTEXT), SegmentValidation(fitted, segment_network(), split), table, split
+    return Validation(table, carried, split, CONTEXT), WindowValidation(fitted, segment_network(), split), table, split
 
 
 def test_both_networks_are_validated_beside_the_same_level_and_profile():
@@ -289,8 +303,8 @@ def test_the_validation_loss_is_the_mean_pinball_loss_of_what_would_be_published
         unit = np.nanmean(np.abs(np.diff(values[:begin])))
         for origin in range(begin, end):
             row = data.first[run_] + origin
-            windows = SegmentExamples(Examples(table, 4, split.validation_end_ms), CONTEXT).windows(np.array([row]))
-            quantiles = table.last[row] + table.scale[row] * np.asarray(segment_network().call(windows))[0]
+            seen = segment_network().seen(TablePast(table, np.array([row])), CONTEXT)
+            quantiles = table.last[row] + table.scale[row] * np.asarray(segment_network().call(*seen))[0]
             for step, value in enumerate(values[origin + 1 : min(origin + 5, end)]):
                 error = value - quantiles[step]
                 losses = np.maximum(np.array([0.1, 0.5, 0.9]) * error, np.array([-0.9, -0.5, -0.1]) * error)
@@ -302,9 +316,10 @@ def test_the_validation_loss_is_the_mean_pinball_loss_of_what_would_be_published
 def test_no_target_of_a_batch_lies_behind_the_end_of_the_training_part():
     data = sequences([recording(np.arange(200.0).reshape(1, 200))], configured())
     split = split_by_time(data, 0.5, 0.2)
-    examples = SegmentExamples(Examples(feature_table(data, WINDOWED), 4, split.train_end_ms), CONTEXT)
-    _, weight = examples.targets(np.arange(200))
+    examples = WindowExamples(Examples(feature_table(data, WINDOWED), 4, split.train_end_ms), segment_network())
+    _, weight = examples.targets(examples.past(np.arange(200)), np.arange(200))
     target_ms = data.origin_ms[:, None] + STEP_MS * np.arange(1, 5)
     assert (weight[target_ms >= split.train_end_ms] == 0).all()
-    windows, target, weight = next(examples.batches(16, np.random.default_rng(0)))
-    assert (windows.shape, target.shape, weight.shape) == ((16, CONTEXT), (16, 4), (16, 4))
+    windows, segments, target, weight = next(examples.batches(16, np.random.default_rng(0)))
+    assert (windows.shape, target.shape, weight.shape) == ((16, CONTEXT, 1), (16, 4), (16, 4))
+    assert (segments == CONTEXT // 2).all()

@@ -42,7 +42,7 @@ def backtest_with_tables(
     if out is not None:
         _write(out, report)
     if html is not None:
-        html.write(manifest, results, report)
+        html.write(manifest, network, results, report)
     console = Console()  # figures are never cut: a narrow terminal wraps the lines
     tables = _overall(report), _intervals(report), _by_series(report), _by_step(report)
     needed = max(Console(width=1_000).measure(table).maximum for table in tables)

@@ -11,8 +11,8 @@ from forecaster.features import LAST, FeatureSettings
 from training.data import Scratch
 from training.prepare import Prepared
 from training.seasons import likely_seasons
-from training.segment_examples import windowed
 from training.table import feature_table
+from training.window_examples import windowed
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,15 @@ import numpy as np
 from forecaster.config import TrainingSettings
 from forecaster.records import Float
 
-COLUMNS = 4  # of the history: training loss, validation loss, observations trained on, seconds for them
+COLUMNS = 5  # of the history: training loss, validation loss, observations trained on, seconds for them, padding
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """What is known after an epoch: mean losses, rates, and what is left at most.
 
-    The training loss is in units of each series' scale, the others in those of the validation.
+    The training loss is in units of each series' scale, the others in those of the validation. `padding` is the
+    share of the steps in its batches that is no observation.
     """
 
     epoch: int
@@ -27,6 +28,7 @@ class Epoch:
     learning_rate: float
     observations_per_second: float
     seconds_left: float
+    padding: float = 0.0
 
     @property
     def skill(self) -> float:
@@ -36,7 +38,7 @@ class Epoch:
 
 @dataclass(slots=True)
 class Course:
-    """Flat arrays `[weights]` of the optimizer and of the `best` weights, and the history `[epochs, 4]`.
+    """Flat arrays `[weights]` of the optimizer and of the `best` weights, and the history `[epochs, 5]`.
 
     The batches of an epoch follow from the seed and its number, so no random state belongs to it.
     """
@@ -72,16 +74,24 @@ class Course:
     @property
     def observations_per_second(self) -> float:
         """Steps × series a second over all epochs."""
-        observations, seconds = self.history[:, 2:].sum(axis=0).tolist()
+        observations, seconds = self.history[:, 2:4].sum(axis=0).tolist()
         return observations / seconds if seconds > 0 else 0.0
+
+    @property
+    def padding(self) -> float:
+        """Of the steps in all batches, the share that is no observation."""
+        observations, padding = self.history[:, [2, 4]].sum(axis=0).tolist()
+        return padding / (observations + padding) if padding else 0.0
 
     def finished(self, training: TrainingSettings) -> bool:
         """Whether all epochs are done, or the last `patience` of them were no better."""
         return self.epochs >= training.epochs or self.epochs - self.best_epoch >= training.patience
 
-    def add(self, training_loss: float, validation_loss: float, observations: float, seconds: float) -> bool:
+    def add(
+        self, training_loss: float, validation_loss: float, observations: float, seconds: float, padding: float = 0.0
+    ) -> bool:
         """Take in one more epoch whose state is in place; True where it is the best, whose mean is kept."""
-        row = training_loss, validation_loss, observations, seconds
+        row = training_loss, validation_loss, observations, seconds, padding
         self.history = np.concatenate([self.history, [row]])
         if self.best_epoch == self.epochs:
             self.best = self.mean
@@ -95,5 +105,6 @@ class Course:
             "epoch": self.best_epoch,
             "validation_loss": float(self.history[self.best_epoch - 1, 1]),
             "throughput": round(self.observations_per_second),
+            "padding": round(self.padding, 4),
             "history": [{"epoch": n, "training_loss": fitted, "validation_loss": held} for n, (fitted, held) in rows],
         }

@@ -58,10 +58,10 @@ class Examples:
         They are counted from `baseline` `[n, outputs or 1]`, which is level plus profiles if not given.
         """
         baseline = self.table.baseline(row, self.horizon, self.aggregate) if baseline is None else baseline
-        scaled = (self._ahead(row) - baseline) / self.table.scale[row][:, None]
-        return _weighted(scaled, self.table.seen[row] > 0)
+        scaled = (self.ahead(row) - baseline) / self.table.scale[row][:, None]
+        return weighted(scaled, self.table.seen[row] > 0)
 
-    def _ahead(self, row: Int) -> Float:
+    def ahead(self, row: Int) -> Float:
         """The transformed values of the next `horizon` rows of the run, or of their aggregate: `[n, outputs]`.
 
         NaN where they are missing or too late.
@@ -118,12 +118,12 @@ class Examples:
         place = np.repeat(np.arange(count), scored.shape[1]), scored.ravel()
         scale = step.safe_scale()[place]
         ahead = self.horizon, self.aggregate
-        scaled = (self._ahead(window[place]) - step.baseline(*place, *ahead)) / scale[:, None]
-        target, weight = _weighted(scaled, step.seen[place] > 0)
+        scaled = (self.ahead(window[place]) - step.baseline(*place, *ahead)) / scale[:, None]
+        target, weight = weighted(scaled, step.seen[place] > 0)
         return _batch(step.inputs(), scored, step.recent(*place, *ahead), target, weight)
 
 
-def _weighted(scaled: Float, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def weighted(scaled: Float, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Targets and weights; a scale that has seen next to nothing makes numbers that say no more than "far"."""
     scaled = np.clip(scaled, -FAR, FAR)
     known = ~np.isnan(scaled) & usable[:, None]

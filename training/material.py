@@ -7,6 +7,7 @@ import numpy as np
 
 from forecaster.code_network import CodeNetwork
 from forecaster.config import Settings
+from forecaster.encoder_decoder import EncoderDecoder
 from forecaster.errors import ConfigError
 from forecaster.manifest import NetworkSettings
 from forecaster.network import Network
@@ -24,29 +25,34 @@ from training.path_examples import PathValidation, path_batches, path_edges, sta
 from training.prepare import Prepared
 from training.scored import ScoredNetwork
 from training.scored_codes import ScoredCodes
+from training.scored_decoder import ScoredDecoder, teacher_share, with_teacher
 from training.scored_paths import ScoredPaths
 from training.scored_segments import ScoredSegments
-from training.segment_examples import SegmentExamples, SegmentValidation, default_segment_length
 from training.start import start_from_residuals
 from training.step import Batch, Criterion, Fitted
 from training.table import feature_table
 from training.trainer import Validation as AnyValidation
 from training.validation import Validation
+from training.window_examples import WindowExamples, WindowValidation, default_segment_length
 
 SCORED, SCORED_STEPS = (4, 24), 6_144  # rounds of a training window that count: fewer of a longer horizon
 UNSCORED = 0.4  # of a training window: the rounds over which the empty hidden state fills
 COLD = 0.1  # of the training windows begin from an empty state
 SEGMENT_WINDOWS = 8  # of a segment network for each one of a batch: its windows have one origin each
+DECODED_WINDOWS = 4  # of an encoder–decoder: they have one origin each too, but take longer
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """`network` as it is `fitted` by `loss` to `batches`, drawn from a generator, while `validation` judges it."""
+    """`network` as it is `fitted` by `loss` to `batches`, while `validation` judges it.
+
+    `batches` are drawn from a generator, and may depend on the share of the epochs that is done.
+    """
 
     network: AnyNetwork
     fitted: Fitted
     loss: Criterion
-    batches: Callable[[np.random.Generator], Iterator[Batch]]
+    batches: Callable[[np.random.Generator, float], Iterator[Batch]]
     validation: AnyValidation
 
 
@@ -64,8 +70,8 @@ def material(
     _check_length(examples, settings.model.horizon)
     if settings.model.task == "paths":
         return _paths(candidate, examples, prepared.split, settings, on_gpu)
-    make = _segments if settings.model.network == "segment" else _carried
-    return make(candidate, examples, prepared.split, settings, on_gpu)
+    makers = {"carried": _carried, "segment": _segments, "encoder-decoder": _decoded}
+    return makers[settings.model.network](candidate, examples, prepared.split, settings, on_gpu)
 
 
 def _check_length(examples: Examples, horizon: int) -> None:
@@ -98,7 +104,7 @@ def _codes(candidate: Candidate, prepared: Prepared, settings: Settings, on_gpu:
         network,
         ScoredCodes(network, on_gpu=on_gpu),
         cross_entropy,
-        lambda random: code_batches(runs, end_ms, windows, length, random),
+        lambda random, _: code_batches(runs, end_ms, windows, length, random),
         CodeValidation(network, runs, split, length),
     )
 
@@ -122,7 +128,7 @@ def _carried(candidate: Candidate, examples: Examples, split: Split, settings: S
         network,
         ScoredNetwork(network, on_gpu=on_gpu),
         Loss(model.quantiles, cautious[-shape.outputs :], centre),  # an aggregate is known as late as the last step
-        lambda random: examples.batches(_batch_shape(settings), random),
+        lambda random, _: examples.batches(_batch_shape(settings), random),
         Validation(examples.table, network, split, model.context_length),
     )
 
@@ -146,7 +152,7 @@ def _paths(candidate: Candidate, examples: Examples, split: Split, settings: Set
         network,
         ScoredPaths(network, on_gpu=on_gpu),
         cross_entropy,
-        lambda random: path_batches(examples, network.edges, _batch_shape(settings), random),
+        lambda random, _: path_batches(examples, network.edges, _batch_shape(settings), random),
         PathValidation(examples.table, network, split, model.context_length),
     )
 
@@ -162,6 +168,7 @@ def _segments(candidate: Candidate, examples: Examples, split: Split, settings: 
     shape = NetworkSettings(
         kind="segment",
         segment_length=model.segment_length or default_segment_length(model),
+        short_windows=model.short_windows,
         inputs=model.context_length,
         units=candidate.units,
         horizon=model.horizon,
@@ -169,11 +176,44 @@ def _segments(candidate: Candidate, examples: Examples, split: Split, settings: 
         dropout=model.dropout,
     )
     network = SegmentNetwork(shape, training.seed)
-    windows = SegmentExamples(examples, model.context_length)
+    windows = WindowExamples(examples, network)
     return Material(
         network,
         ScoredSegments(network, on_gpu=on_gpu),
         Loss(model.quantiles, np.zeros(model.horizon)),  # 0 is the last value here: no forecast to return to
-        lambda random: windows.batches(SEGMENT_WINDOWS * training.batch_size, random),
-        SegmentValidation(examples, network, split),
+        lambda random, _: windows.batches(SEGMENT_WINDOWS * training.batch_size, random),
+        WindowValidation(examples, network, split),
+    )
+
+
+def _decoded(candidate: Candidate, examples: Examples, split: Split, settings: Settings, on_gpu: bool) -> Material:  # noqa: FBT001  # passed on
+    model, training = settings.model, settings.training
+    shape = NetworkSettings(
+        kind="encoder-decoder",
+        short_windows="masked",
+        attention=model.attention,
+        calendar=candidate.features.calendar,
+        features=len(candidate.features.input_names),
+        recents=candidate.features.recents,
+        inputs=model.context_length,
+        units=candidate.units,
+        horizon=model.horizon,
+        quantiles=model.quantiles,
+        dropout=model.dropout,
+    )
+    network = EncoderDecoder(shape, training.seed)
+    start_from_residuals(network, examples)
+    windows = WindowExamples(examples, network)
+
+    def batches(random: np.random.Generator, done: float) -> Iterator[Batch]:
+        share = teacher_share(done, training.teacher_forcing)
+        drawn = windows.batches(DECODED_WINDOWS * training.batch_size, random)
+        return (with_teacher(batch, share, random) for batch in drawn)
+
+    return Material(
+        network,
+        ScoredDecoder(network, on_gpu=on_gpu),
+        Loss(model.quantiles, caution(model.horizon, int(examples.rounds.max()), training.caution)),
+        batches,
+        WindowValidation(examples, network, split),
     )

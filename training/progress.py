@@ -56,9 +56,10 @@ class Display:
 def line(epoch: Epoch, baseline: str = LEVEL_AND_PROFILE) -> str:
     """All that is known of `epoch`, in one line; `baseline` is what its skill is measured against."""
     left = format_duration(max(1, round(epoch.seconds_left)) * 1000) if epoch.seconds_left else "nothing"
+    padded = f" and {100 * epoch.padding:.0f} % padding" if epoch.padding else ""
     return (
         f"epoch {epoch.epoch}/{epoch.epochs}: loss {epoch.training_loss:.4f}, "
         f"validation {epoch.validation_loss:.4f}{' (best)' if epoch.best else ''}, "
         f"skill {100 * epoch.skill:.1f} % against {baseline} alone ({epoch.baseline_loss:.4f}), "
-        f"{epoch.observations_per_second:,.0f} observations/s, at most {left} left"
+        f"{epoch.observations_per_second:,.0f} observations/s{padded}, at most {left} left"
     )

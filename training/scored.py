@@ -13,6 +13,7 @@ from forecaster.networks import AnyNetwork
 from training.gru import gru
 from training.lstm import lstm
 from training.optimizer import Layout
+from training.step import Batch
 
 Tensor = Any
 LAYERS = {"gru": gru, "lstm": lstm}
@@ -33,6 +34,10 @@ class FlatWeights:
         """Make flat `weights` the network's own."""
         for variable, array in zip(self._variables, self.layout.split(weights), strict=True):
             variable.assign(array)
+
+    def observations(self, batch: Batch) -> int:
+        """Steps × series in `batch`, padding not counted."""
+        return int(batch[0].shape[0] * batch[0].shape[1])
 
     def given(self, weights: Tensor) -> keras.StatelessScope:
         """Inside this scope the network's weights are `weights`."""

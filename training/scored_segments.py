@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from forecaster.segment_network import SegmentNetwork
+from forecaster.segment_network import SegmentNetwork, at_last
 from training.gru import gru
 from training.scored import FlatWeights, dropout_noise
+from training.step import Batch
 
 Tensor = Any
 
@@ -26,14 +27,20 @@ class ScoredSegments(FlatWeights):
         network, settings = self._network, self._network.settings
         return dropout_noise(random, (*forecasts, network.pieces, *settings.units), settings.dropout)
 
-    def forecasts(self, weights: Tensor, noise: Tensor, windows: Tensor) -> Tensor:
-        """Quantiles `[windows, horizon, quantiles]` from scaled `windows` `[windows, window]`."""
+    def observations(self, batch: Batch) -> int:
+        """Steps × series in `batch`, padding not counted."""
+        return int(batch[1].sum()) * self._network.length
+
+    def forecasts(self, weights: Tensor, noise: Tensor, windows: Tensor, segments: Tensor) -> Tensor:
+        """Quantiles `[windows, horizon, quantiles]` from `windows` and `segments` as the network's `seen` has them."""
         network = self._network
         with self.given(weights):
-            return network.head(network.decoded(self._last(network.segments(windows))) * noise)
+            last = at_last(self._hidden(network.projected(windows)), segments)
+            return network.head(network.decoded(last) * noise)
 
-    def _last(self, segments: Tensor) -> Tensor:
-        """The GRU's last state `[windows, units]`: on a GPU by cuDNN through Keras' layer."""
+    def _hidden(self, projected: Tensor) -> Tensor:
+        """The GRU's states `[windows, segments, units]`: on a GPU by cuDNN through Keras' layer."""
         if self._on_gpu:
-            return self._network.recurrent(segments)
-        return gru(self._network.recurrent.cell, tf.transpose(segments, (1, 0, 2)))[-1]
+            return self._network.recurrent(projected)
+        hidden = gru(self._network.recurrent.cell, tf.transpose(projected, (1, 0, 2)))
+        return tf.transpose(hidden, (1, 0, 2))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from forecaster.encoder_decoder import EncoderDecoder
 from forecaster.network import Network
 from forecaster.records import Float
 from training.data import spread
@@ -11,7 +12,7 @@ ORIGINS = 4_096
 NARROWEST = 1e-2  # between two quantiles, in units of the scale
 
 
-def start_from_residuals(network: Network, examples: Examples) -> Float:
+def start_from_residuals(network: Network | EncoderDecoder, examples: Examples) -> Float:
     """Forecast the baseline, with the quantiles of its errors over the training part, at every input.
 
     Returns the middle quantile `[outputs]`: the baseline's 0, for an aggregate the median of the errors, since the
@@ -20,11 +21,12 @@ def start_from_residuals(network: Network, examples: Examples) -> Float:
     itself to noise.
     """
     levels = network.settings.quantiles
+    skipping = network.skip if isinstance(network, EncoderDecoder) else network.output_layer
     wanted, middle = _wanted(examples, levels), levels.index(0.5)
     centre = np.zeros(len(wanted)) if network.settings.aggregate is None else wanted[:, middle]
     bias = np.insert(np.log(np.expm1(_apart(wanted))), middle, centre, axis=-1)  # softplus gives `apart` back
     network.output_layer.kernel.assign(np.zeros(network.output_layer.kernel.shape, np.float32))
-    network.output_layer.bias.assign(bias.ravel().astype(np.float32))
+    skipping.bias.assign(bias.ravel().astype(np.float32))
     return centre
 
 

@@ -36,6 +36,9 @@ class Fitted(Protocol):
     def noise(self, random: np.random.Generator, *forecasts: int) -> np.ndarray:
         """Factors of dropout for as many `forecasts`, windows first."""
 
+    def observations(self, batch: Batch) -> int:
+        """Steps × series in `batch`, padding not counted."""
+
     def forecasts(self, weights: Tensor, noise: Tensor, *inputs: Tensor) -> Tensor:
         """Scaled quantiles `[*forecasts, outputs, quantiles]`, or logits, from what a batch has before its target."""
 

@@ -34,28 +34,32 @@ class FeatureTable:
 
     def baseline(self, row: Int, horizon: int, aggregate: Aggregate | None = None) -> Float:
         """Level plus profiles of the next steps, or their aggregate, as known at each `row` `[n]`: `[n, outputs]`."""
-        total = np.repeat(self.level[row][:, None], horizon, axis=1)
-        for profile, (latest, visited) in zip(self.profile, self._latest(row, horizon), strict=True):
+        return self.settings.aggregated(self.expected(row, np.arange(1, horizon + 1)), aggregate)
+
+    def expected(self, row: Int, steps: Int) -> Float:
+        """Level plus profiles `steps` after each `row`, 0 and below at it and before: `[n, len(steps)]`."""
+        total = np.repeat(self.level[row][:, None], len(steps), axis=1)
+        for profile, (latest, visited) in zip(self.profile, self._latest(row, steps), strict=True):
             total += np.where(visited, profile[latest], 0.0)
-        return self.settings.aggregated(total, aggregate)
+        return total
 
     def recents(self, row: Int, horizon: int, aggregate: Aggregate | None = None) -> np.ndarray:
         """What recent profiles move the baseline of the next steps by: float32 `[n, outputs, recents]`, scaled."""
         rates = len(self.settings.recent_rates)
         found = np.zeros((len(row), horizon, self.settings.recents))
-        for number, (latest, visited) in enumerate(self._latest(row, horizon)):
+        for number, (latest, visited) in enumerate(self._latest(row, np.arange(1, horizon + 1))):
             columns = slice(number * rates, (number + 1) * rates)
             found[..., columns] = np.where(visited[..., None], np.moveaxis(self.recent[number][:, latest], 0, -1), 0.0)
         if aggregate is not None:
             found = self.settings.moved(self.baseline(row, horizon), found, aggregate)
         return np.clip(found / self.scale[row][:, None, None], -CLIP, CLIP).astype(np.float32)
 
-    def _latest(self, row: Int, horizon: int) -> Iterator[tuple[Int, np.ndarray]]:
+    def _latest(self, row: Int, steps: Int) -> Iterator[tuple[Int, np.ndarray]]:
         """By season: the row of the latest visit of each step's phase, and whether there was one in the run."""
-        data, ahead = self.data, np.arange(1, horizon + 1)
+        data = self.data
         first = data.first[data.run_of(row)][:, None]
         for season in self.settings.seasons:
-            latest = latest_visit(row, ahead, season)
+            latest = latest_visit(row, steps, season)
             yield np.maximum(latest, first), latest >= first
 
 

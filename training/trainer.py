@@ -1,6 +1,7 @@
 """The training loop: batches in, the weights that forecast the validation part best out."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +17,8 @@ from training.cluster import Cluster, PerDevice, readable_faults
 from training.course import Course, Epoch
 from training.step import Batch, Criterion, Fitted, Step
 
+WARM_UP = 3  # steps for each shape of batches
+
 
 class Validation(Protocol):
     """What decides which epoch is the best: the loss of the network as it is, and that of no network."""
@@ -30,12 +33,13 @@ class Validation(Protocol):
 class Trainer:
     """One training: what is fitted to which batches by which validation, and who is told of each epoch.
 
-    `batches` draws those of an epoch from a generator, endlessly. Only the chief validates.
+    `batches` draws those of an epoch from a generator, endlessly, told what share of the epochs is done. Only the
+    chief validates.
     """
 
     network: Fitted
     loss: Criterion
-    batches: Callable[[np.random.Generator], Iterator[Batch]]
+    batches: Callable[[np.random.Generator, float], Iterator[Batch]]
     validation: Validation
     training: TrainingSettings
     cluster: Cluster
@@ -78,31 +82,37 @@ class Trainer:
     def _compile(self, step: Step, state: PerDevice) -> None:
         """Take steps that lead nowhere, so that no epoch's rate has the compiling in it.
 
-        Two, since a strategy gives back a state of another make than it was given, which is compiled anew.
+        Several for each shape of batches: a strategy gives back a state of another make than it was given, which is
+        compiled anew, and TensorFlow warns where half of the calls are compiled.
         """
-        random = np.random.default_rng(0)
-        for batch in islice(self.batches(random), 2):
-            state, loss = step(state, batch, random)
-            self.cluster.here(loss)
+        random, taken = np.random.default_rng(0), Counter[tuple[int, ...]]()
+        for batch in islice(self.batches(random, 0.0), max(WARM_UP, self.training.steps_per_epoch)):
+            if taken[batch[0].shape] < WARM_UP:
+                taken[batch[0].shape] += 1
+                state, loss = step(state, batch, random)
+                self.cluster.here(loss)
 
     def _epoch(self, step: Step, state: PerDevice, course: Course) -> tuple[PerDevice, Epoch]:
         """The state after one more epoch, which `course` has taken in, and what is known of it."""
         started, number = self.clock(), course.epochs + 1
         random, noise = (np.random.default_rng((self.training.seed, number, purpose)) for purpose in (0, 1))
-        losses, observations = [], 0
-        for batch in islice(self.batches(random), self.training.steps_per_epoch):
+        losses, observations, steps = [], 0, 0
+        for batch in islice(self.batches(random, course.epochs / self.training.epochs), self.training.steps_per_epoch):
             state, loss = step(state, batch, noise)
             losses.append(loss)
-            observations += batch[0].shape[0] * batch[0].shape[1]
+            observations += self.network.observations(batch)
+            steps += batch[0].shape[0] * batch[0].shape[1]
         training_loss = float(np.mean(self.cluster.here(losses)))
         seconds = self.clock() - started
         course.weights, course.first, course.second, course.mean, _ = self.cluster.here(state)
         validation_loss = self._validate(course.mean)
-        best = course.add(training_loss, validation_loss, observations, seconds)
+        padding = steps - observations
+        best = course.add(training_loss, validation_loss, observations, seconds, padding)
         rate = observations / seconds if seconds > 0 else 0.0
         left = (self.training.epochs - number) * (self.clock() - started)
         known = training_loss, validation_loss, self.validation.baseline_loss
-        return state, Epoch(number, self.training.epochs, *known, best, step.learning_rate(number), rate, left)
+        learning_rate, share = step.learning_rate(number), padding / max(1, steps)
+        return state, Epoch(number, self.training.epochs, *known, best, learning_rate, rate, left, share)
 
     def _validate(self, weights: np.ndarray) -> float:
         """The validation loss of the network with `weights`, by the chief's reckoning."""

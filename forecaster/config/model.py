@@ -26,7 +26,9 @@ def check_segments(segment_length: int, context_length: int, horizon: int) -> No
         )
 
 
-NetworkKind = Literal["carried", "segment"]
+NetworkKind = Literal["carried", "segment", "encoder-decoder"]
+ShortWindows = Literal["masked", "filled"]
+AttentionKind = Literal["none", "dot", "additive"]
 Task = Literal["forecast", "symbols", "classify", "paths"]
 CODED: frozenset[Task] = frozenset(("symbols", "classify"))  # tasks whose values are codes
 CellKind = Literal["gru", "lstm"]
@@ -61,6 +63,8 @@ class ModelSettings(Section):
     transform: Literal["none", "log"] = "none"
     network: NetworkKind = "carried"
     segment_length: Annotated[int | None, Field(ge=1)] = None
+    short_windows: ShortWindows = "masked"
+    attention: AttentionKind = "none"
     cell: CellKind = "gru"
     units: Units = (64,)
     precision: Precision = "float32"
@@ -92,17 +96,31 @@ class ModelSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _windowed(self) -> "ModelSettings":
+        if self.network != "carried":
+            self._check_over_windows()
+        if self.network == "encoder-decoder":
+            if self.short_windows != "masked":
+                raise ValueError('short_windows: network = "encoder-decoder" knows only "masked"')
+        elif self.attention != "none":
+            raise ValueError('attention: only network = "encoder-decoder" has it')
+        return self
+
+    def _check_over_windows(self) -> None:
+        network = f'network = "{self.network}"'
+        if len(self.units) > 1:
+            raise ValueError(f"units: {network} has one GRU layer, not {len(self.units)}")
+        if self.aggregate is not None:
+            raise ValueError(f"aggregate: {network} forecasts every step of the horizon")
+        if self.cell != "gru":
+            raise ValueError(f'cell: {network} has a GRU, not "{self.cell}"')
+
+    @model_validator(mode="after")
     def _segments(self) -> "ModelSettings":
-        if self.network == "carried":
+        if self.network != "segment":
             if self.segment_length is not None:
                 raise ValueError('segment_length: only network = "segment" has segments')
             return self
-        if len(self.units) > 1:
-            raise ValueError(f'units: network = "segment" has one GRU layer, not {len(self.units)}')
-        if self.aggregate is not None:
-            raise ValueError('aggregate: network = "segment" forecasts every step of the horizon')
-        if self.cell != "gru":
-            raise ValueError(f'cell: network = "segment" has a GRU, not "{self.cell}"')
         check_segments(self.segment_length or 1, self.context_length, self.horizon)
         return self
 
@@ -119,6 +137,7 @@ class TrainingSettings(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
     sizes: tuple[Units, ...] = ()
     caution: Annotated[float, Field(ge=0, le=10)] = 2.0
+    teacher_forcing: Annotated[float, Field(ge=0, le=1)] = 0.5
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     @model_validator(mode="after")

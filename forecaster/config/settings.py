@@ -42,8 +42,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> "Settings":
         if self.stream.step is None and self.model.seasons:
             raise ValueError('model.seasons needs a stream.step with a duration, not "tick"')
-        if self.model.network == "segment" and any(len(units) > 1 for units in self.training.sizes):
-            raise ValueError('training.sizes: model.network = "segment" has one GRU layer')
+        if self.model.network != "carried" and any(len(units) > 1 for units in self.training.sizes):
+            raise ValueError(f'training.sizes: model.network = "{self.model.network}" has one GRU layer')
         if self.model.coded and self.input.value_format != "number":
             raise ValueError(
                 f'input.value_format: the values of model.task = "{self.model.task}" are codes, not numbers'

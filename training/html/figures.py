@@ -142,6 +142,20 @@ def reliability(levels: Sequence[float], below: Float) -> Any:
     return made.update_xaxes(range=[0, 1], tickformat=".0%").update_yaxes(range=[0, 1], tickformat=".0%")
 
 
+def attention(shares: Float) -> Any:
+    """The share of each past step, the origin last, in each step of the horizon, `[horizon, steps]`."""
+    horizon, steps = shares.shape
+    drawn = go.Heatmap(
+        z=shares,
+        x=np.arange(1 - steps, 1),
+        y=np.arange(1, horizon + 1),
+        colorscale=[[0, "rgba(11, 95, 204, 0)"], [1, "rgba(11, 95, 204, 1)"]],
+        colorbar={"tickformat": ".0%", "thickness": 12, "tickfont": {"color": MUTED.light}},
+        hovertemplate="step %{x} in horizon step %{y}: %{z:.1%}<extra></extra>",
+    )
+    return figure([drawn], "steps from the origin", "horizon step", hovermode="closest")
+
+
 def coverage_by_step(scores: dict[str, Any]) -> Any:
     """Share of actuals inside each trained central interval at every step, beside what it should be."""
     steps = [scores["horizon"]] if scores["aggregate"] else list(range(1, scores["horizon"] + 1))

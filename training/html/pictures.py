@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from forecaster.encoder_decoder import EncoderDecoder
 from forecaster.manifest import Manifest
+from training.attended import attended
 from training.html import figures, series, words
 from training.html.collect import Collector, Shown
 from training.html.markup import Markup, element, join, paragraph, table
@@ -96,6 +98,21 @@ def forecasts(collector: Collector, observed: Observed, manifest: Manifest, char
         drawn = [charts.place(fan, one.series, _detail(one), "chart low") for one, fan in pictures]
         parts.append(grid(*drawn))
     return join(*parts)
+
+
+def attention(
+    collector: Collector, observed: Observed, manifest: Manifest, network: EncoderDecoder, charts: Charts
+) -> Markup:
+    """Where a few typical forecasts look."""
+    text = (
+        "Each row is a step of the horizon, each column a step of the past: the darker, the more of the row's "
+        "attention it has. A row sums to 100 %."
+    )
+    drawn = []
+    for one in collector.shown().get("typical", []):
+        shares = attended(network, manifest.features, observed, one.series, one.origin_ms)
+        drawn.append(charts.place(figures.attention(shares), one.series, words.moment(one.origin_ms)))
+    return join(paragraph(text, class_="note"), grid(*drawn))
 
 
 def _detail(one: Shown) -> str:

@@ -9,7 +9,9 @@ import numpy as np
 
 from forecaster.bundle import load_bundle
 from forecaster.config import Settings
+from forecaster.encoder_decoder import EncoderDecoder
 from forecaster.manifest import Manifest
+from forecaster.networks import AnyNetwork
 from forecaster.recording import Recording
 from training.backtest import NothingToScoreError, Part, Results, backtest
 from training.files import check_can_write, not_written
@@ -40,11 +42,14 @@ class HtmlReport:
         self._collector = Collector(manifest)
         return self._collector.watch
 
-    def write(self, manifest: Manifest, results: Results, scores: dict[str, Any]) -> None:
+    def write(self, manifest: Manifest, network: AnyNetwork, results: Results, scores: dict[str, Any]) -> None:
         """The page of a backtest that was watched."""
         assert self._collector is not None  # noqa: S101
         charts = pictures.Charts()
         observed = results.observed
+        looks = {}
+        if isinstance(network, EncoderDecoder) and network.attention is not None:
+            looks["Where the forecasts look"] = pictures.attention(self._collector, observed, manifest, network, charts)
         moments = len(np.unique(np.concatenate([part for parts in results.origin_ms for part in parts])))
         self._save(
             manifest,
@@ -58,6 +63,7 @@ class HtmlReport:
                 "The data": pictures.data(observed, manifest, scores, charts),
                 "Training": pictures.learning(manifest, charts),
                 "Forecasts and what came": pictures.forecasts(self._collector, observed, manifest, charts),
+                **looks,
                 "Along the horizon": pictures.horizon(scores, charts),
                 "Calibration": pictures.calibration(scores, self._collector, charts),
             },
@@ -104,4 +110,4 @@ def report_on_training(recording: Recording, settings: Settings, bundle: Path, r
         )
         report.write_unscored(manifest, observed, recording.fingerprint())
         return
-    report.write(manifest, results, as_json(results, manifest) | {"data_sha256": recording.fingerprint()})
+    report.write(manifest, network, results, as_json(results, manifest) | {"data_sha256": recording.fingerprint()})
