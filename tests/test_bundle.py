@@ -96,7 +96,7 @@ def test_a_segment_network_with_another_cell_or_an_aggregate_is_refused(tmp_path
     save_bundle(folder, manifest(segment_network()), segment_network())
     shape = json.loads((folder / MANIFEST).read_text("utf-8"))["network"]
     seal(folder, network=shape | change)
-    assert f"{next(iter(change))}: a segment network" in refusal(folder, MANIFEST)
+    assert f"{next(iter(change))}: a network of kind segment" in refusal(folder, MANIFEST)
 
 
 def test_a_bundle_holds_two_plain_files_that_others_may_read(folder):
