@@ -38,8 +38,9 @@ class Demo:
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
         settings_of_a_user = {"FORECASTER_KAFKA__BOOTSTRAP_SERVERS": "kafka.invalid:9092", "FORECASTER_EMIT": "latest"}
+        hearing = "env", "--default-signal=INT"  # what a shell starts in the background does not hear Ctrl-C
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "forecaster", "demo", *arguments],
+            [*hearing, sys.executable, "-m", "forecaster", "demo", *arguments],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
             env={
                 **os.environ, **settings_of_a_user,

@@ -40,10 +40,17 @@ def watchdog(folder: Path) -> Iterator[IO[bytes]]:
     The block gets the pipe that it reads process ids from.
     """
     command = ["/bin/sh", "-c", WATCH.format(shlex.quote(str(folder)))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as shell:  # noqa: S603  # as above
-        assert shell.stdin is not None  # noqa: S101  # for the type checker: it is a pipe
+    shell = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603  # as above
+    assert shell.stdin is not None  # noqa: S101  # for the type checker: it is a pipe
+    try:
         yield shell.stdin
-        shell.kill()  # not reached after an error: then the shell sees the end of its input and cleans up
+        shell.kill()  # not reached after an error: then it sees the end of its input and cleans up
+    finally:
+        shell.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            shell.wait(STOP_SECONDS)  # what two clear away at a time, neither can: a folder is not empty, a file gone
+        shell.kill()
+        shell.wait()
 
 
 class Broker(EmbeddedBroker):

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
-from itertools import compress
 
 import numpy as np
 from rich.console import Console
@@ -15,7 +13,6 @@ from forecaster.demo.summary import Scorer
 from forecaster.demo.telemetry import Rate, Scrape, percentile, since
 from forecaster.demo.view import Frame, SeriesView, plain_line
 from forecaster.formats.forecast_json import Forecasts
-from forecaster.records import Bool
 
 SHOWN = 96  # values before the origin
 LINE_SECONDS = 5.0  # between lines where there is no terminal
@@ -48,7 +45,7 @@ class Show:
         """Note forecasts that were read back."""
         weeks = self._weeks
         unseen_ms = weeks.start_ms + weeks.unseen_from * STEP_MS
-        self._scorer.add(_where(forecasts, forecasts.origin_ms < weeks.end_ms), unseen_ms)  # not what comes again
+        self._scorer.add(forecasts.take(forecasts.origin_ms < weeks.end_ms), unseen_ms)  # not what comes again
         self.unseen += int((forecasts.origin_ms >= unseen_ms).sum())
         names = np.array(forecasts.series)
         for name in dict.fromkeys(forecasts.series):
@@ -85,11 +82,6 @@ class Show:
             coverage=scores[0].coverage if scores else None,
             series=tuple(self._newest[name] for name in self._weeks.names if name in self._newest),
         )
-
-
-def _where(forecasts: Forecasts, keep: Bool) -> Forecasts:
-    arrays = {column.name: getattr(forecasts, column.name)[keep] for column in fields(forecasts)[1:]}
-    return Forecasts(list(compress(forecasts.series, keep.tolist())), **arrays)
 
 
 class Screen:

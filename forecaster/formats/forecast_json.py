@@ -1,9 +1,9 @@
 """Forecasts as JSON, schema version 1: whole batches of numbers are formatted at once."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import repeat
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, fields
+from itertools import compress, repeat
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import orjson
@@ -43,6 +43,12 @@ class Forecasts:
         """No forecast at all."""
         whole, real = np.zeros(0, np.int64), np.zeros(0)
         return cls([], whole, np.zeros((0, 0, 0)), real, np.zeros(0, bool), whole, whole, whole, whole)
+
+    def take(self, keep: Bool) -> "Forecasts":
+        """The forecasts where `keep` `[n]` is set."""
+        columns = {column.name: getattr(self, column.name) for column in fields(self)[1:]}
+        taken: dict[str, Any] = {name: array if array is None else array[keep] for name, array in columns.items()}
+        return Forecasts(list(compress(self.series, keep.tolist())), **taken)
 
 
 class Encoder(Protocol):
