@@ -83,6 +83,8 @@ def main() -> None:
     }
     PICTURES.mkdir(exist_ok=True)
     for name, draw in DRAWN.items():
+        if not any(figure.startswith((f"{name}.", f"sweep.{name}_")) for figure in figures):
+            continue  # the result has nothing of it
         picture, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
         draw(axes, figures)
         picture.savefig(PICTURES / f"{name}.svg", metadata={"Date": None})
