@@ -38,14 +38,15 @@ def throughput(axes: plt.Axes, figures: Figures) -> None:
 
 
 def latency(axes: plt.Axes, figures: Figures) -> None:
-    for kind in sorted({name.rsplit(".", 2)[0] for name in figures if name.startswith("latency.")}):
+    kinds = sorted({name.rsplit(".", 2)[0] for name in figures if name.startswith("latency.")})
+    for number, kind in enumerate(kinds):
         for level, style in ((50, "-"), (99, "--")):
             at, found = along(figures, rf"{re.escape(kind)}\.(\d+)\.p{level}_ms")
-            axes.plot(at, found, style, marker="o", label=spoken(f"{kind}.p{level}"))
+            axes.plot(at, found, style, marker="o", color=f"C{number}", label=spoken(f"{kind}.p{level}"))
     axes.set(xscale="log", yscale="log", xlabel="ticks a second", ylabel="ms", title="From tick to forecast")
     named(axes, at)
     axes.yaxis.set_major_formatter("{x:,g}")
-    axes.legend(fontsize="x-small")
+    axes.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1.02, 1.0))
 
 
 def cost(axes: plt.Axes, figures: Figures, of: str, base: float) -> None:
