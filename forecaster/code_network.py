@@ -42,12 +42,7 @@ class CodeNetwork(StateNetwork):
     def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002  # Keras' signature
         """Make all weights; `input_shape` is `(None, None, 1)`."""
         self.embedding.build((None, None))
-        below = self.embedding.output_dim
-        for layer in self.recurrent:
-            layer.build((None, None, below))
-            below = layer.units
-        self.dropout.build((None, None, below))
-        self.output_layer.build((None, below))
+        self._build_layers(self.embedding.output_dim)
         self.built = True
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:  # type: ignore[override]  # noqa: FBT001  # a code has no profiles

@@ -70,15 +70,18 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002  # Keras' signature
         """Make all weights; `input_shape` is `(None, None, inputs)`."""
-        below = self.settings.inputs
-        for layer in self.recurrent:
-            layer.build((None, None, below))
-            below = layer.units
-        self.dropout.build((None, None, below))
-        self.output_layer.build((None, below))
+        self._build_layers(self.settings.inputs)
         self.skip.build((None, self.settings.inputs))
         self.recent.build((None, self.settings.outputs, self.settings.recents))
         self.built = True
+
+    def _build_layers(self, width: int) -> None:
+        """Make the weights of the recurrent layers, the first of which takes `width` numbers, and of the output."""
+        for layer in self.recurrent:
+            layer.build((None, None, width))
+            width = layer.units
+        self.dropout.build((None, None, width))
+        self.output_layer.build((None, width))
 
     def call(self, inputs: Tensor, recent: Tensor, training: bool | None = None) -> Tensor:  # noqa: FBT001  # Keras' signature
         """Quantiles `[batch, rounds, outputs, quantiles]` at every step of `[batch, rounds, inputs]`."""

@@ -43,12 +43,7 @@ class PathNetwork(StateNetwork):
     def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002  # Keras' signature
         """Make all weights; `input_shape` is `(None, None, inputs)`."""
         self.embedding.build((None, None))
-        below = self.settings.inputs
-        for layer in self.recurrent:
-            layer.build((None, None, below))
-            below = layer.units
-        self.dropout.build((None, None, below))
-        self.output_layer.build((None, below))
+        self._build_layers(self.settings.inputs)
         if self.settings.recents:
             self.recent.build((None, self.settings.recents))
         self.built = True

@@ -16,8 +16,7 @@ def make_vocabulary(manifest: Manifest) -> Vocabulary | None:
 def make_encoder(manifest: Manifest, settings: Settings) -> Encoder:
     """The one for messages of the manifest's kind."""
     network, topics = manifest.network, settings.topics
-    model = f"{manifest.name}@{manifest.version}"
-    envelope = Envelope(model, manifest.step_ms, topics.input, topics.output)
+    envelope = Envelope(f"{manifest.name}@{manifest.version}", manifest.step_ms, topics.input, topics.output)
     match network.task:
         case "symbols":
             return SymbolsEncoder(envelope, network.horizon, network.vocabulary)
@@ -26,7 +25,4 @@ def make_encoder(manifest: Manifest, settings: Settings) -> Encoder:
         case "paths":
             return PathsEncoder(envelope, network.horizon, network.quantiles)
         case _:
-            routes = topics.input, topics.output
-            return ForecastEncoder(
-                model, manifest.step_ms, network.horizon, network.quantiles, *routes, network.aggregate
-            )
+            return ForecastEncoder(envelope, network.horizon, network.quantiles, network.aggregate)

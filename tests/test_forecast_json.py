@@ -6,13 +6,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecaster.formats.forecast_json import ForecastEncoder, Forecasts, round_to_scale
+from forecaster.formats.forecast_json import Envelope, ForecastEncoder, Forecasts, round_to_scale
 
 LEVELS = (0.1, 0.5, 0.9)
 
 
 def encoder(levels=LEVELS, horizon=2, step_ms=1_000, model="m@1"):
-    return ForecastEncoder(model, step_ms, horizon, levels, "ticks", "out")
+    return ForecastEncoder(Envelope(model, step_ms, "ticks", "out"), horizon, levels)
 
 
 def forecasts(quantiles, scale, series="a"):

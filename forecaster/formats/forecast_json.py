@@ -101,20 +101,12 @@ class ForecastEncoder:
     """Encodes forecasts of one model for one output topic."""
 
     def __init__(
-        self,
-        model: str,
-        step_ms: int | None,
-        horizon: int,
-        levels: tuple[float, ...],
-        input_topic: str,
-        topic: str,
-        aggregate: Aggregate | None = None,
+        self, envelope: Envelope, horizon: int, levels: tuple[float, ...], aggregate: Aggregate | None = None
     ) -> None:
-        self._levels = levels
-        self._envelope = Envelope(model, step_ms, input_topic, topic)
+        self._levels, self._envelope = levels, envelope
         of = b'"aggregate":"%b",' % aggregate.encode() if aggregate else b""
         body = b'"horizon":%d,%b"point":[%%b],"quantiles":{%b}' % (horizon, of, quantile_members(levels))
-        self._template = self._envelope.template("forecast", body)
+        self._template = envelope.template("forecast", body)
 
     def encode(self, forecasts: Forecasts) -> list[Message]:
         """One message a forecast, keyed by its series."""
