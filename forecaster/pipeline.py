@@ -54,8 +54,9 @@ class Pipeline:
     def __init__(self, settings: Settings, manifest: Manifest, network: AnyNetwork, stage: Stage = no_stage) -> None:
         self.settings, self._stage = settings, stage
         self.vocabulary = make_vocabulary(manifest)
-        self.decoder = JsonTickDecoder(settings.input, self.vocabulary)
-        self.windows = Windows(settings.stream, manifest.context_length, settings.state)
+        self.decoder = JsonTickDecoder(settings.input, self.vocabulary, manifest.network.horizon)
+        covariates = len(manifest.features.covariates.names)
+        self.windows = Windows(settings.stream, manifest.context_length, settings.state, covariates)
         self.eviction = Eviction(settings.state, self.windows)
         engine = make_engine(network, settings)
         self.inference = Inference(manifest.features, engine, self.windows, stage)
@@ -74,7 +75,8 @@ class Pipeline:
         with self._stage("admit"):
             partition = records.partition[ticks.record]
             output.unknown_codes = self._unknown_codes(records, ticks)
-            outcome, block = self.windows.admit(partition, ticks.series, ticks.time_ms, ticks.value)
+            covariates = ticks.covariates if ticks.covariates.shape[1] else None
+            outcome, block = self.windows.admit(partition, ticks.series, ticks.time_ms, ticks.value, covariates)
             emit = self._emit(~records.silent[ticks.record], outcome, block, output)
         emitted = self.inference.run(block, emit)
         with self._stage("encode"):

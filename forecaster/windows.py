@@ -22,7 +22,8 @@ class Block:
 
     `value` is NaN where the observation is missing, `trigger` the position of the tick that
     completed it, −1 for a step filled into a gap. `fresh` marks the first row of a series that
-    starts or starts anew: its state is forgotten before the row.
+    starts or starts anew: its state is forgotten before the row. `covariates` are rows `[m, width]`, None where
+    there are none.
     """
 
     slot: Int
@@ -30,6 +31,7 @@ class Block:
     value: Float
     trigger: Int
     fresh: Bool
+    covariates: Float | None = None
 
     def __len__(self) -> int:
         return len(self.slot)
@@ -54,16 +56,18 @@ class Block:
 class Windows:
     """Event time, slots and the last `context_length` observations of every series.
 
-    Without `state` no series ever ends for being idle.
+    Without `state` no series ever ends for being idle. Of so many `covariates` they keep what these were at each step.
     """
 
-    def __init__(self, stream: StreamSettings, context_length: int, state: StateSettings | None = None) -> None:
+    def __init__(
+        self, stream: StreamSettings, context_length: int, state: StateSettings | None = None, covariates: int = 0
+    ) -> None:
         self.grid = Grid(stream.step, stream.bar)
         self.slots = Slots()
         idle_ttl_ms = state.idle_ttl if state else None
         self.event_time = EventTime(self.grid, stream.allowed_lateness, stream.late_restart, idle_ttl_ms)
         self._max_series = state.max_series if state else None
-        self.rings = Rings(context_length, state.window_type if state else "float32")
+        self.rings = Rings(context_length, state.window_type if state else "float32", covariates)
         gap_ms = stream.gap_limit_ms(context_length)
         self._longest_gap = None if gap_ms is None else gap_ms // (stream.step or 1)
         self.changed = np.zeros(0, bool)  # slots whose state has moved since a checkpoint cleared them
@@ -77,10 +81,13 @@ class Windows:
         """Rows that the state arrays have."""
         return len(self.changed)
 
-    def admit(self, partition: Int, series: list[str], time_ms: Int, value: Float) -> tuple[Int, Block]:
+    def admit(
+        self, partition: Int, series: list[str], time_ms: Int, value: Float, covariates: Float | None = None
+    ) -> tuple[Int, Block]:
         """Outcome of each tick (of `event_time`) and the block of observations they complete.
 
-        All arguments are `[n]` in record order, grouped by partition.
+        All arguments are `[n]` in record order, grouped by partition; `covariates` are rows `[n, width]`, of ticks
+        that are observations at once: those that complete them.
         """
         slot = self.slots.assign(partition, series)
         self.grow()
@@ -88,7 +95,7 @@ class Windows:
         outcome, observations = self.event_time.admit(slot, time_ms, value)
         self.changed[slot] = self.changed[observations.slot] = True
         self.closed_bars += len(observations.slot) if self.grid.bar else 0
-        return outcome, self._fill(observations)
+        return outcome, self._fill(observations, covariates)
 
     def rows(self, slots: Int) -> dict[str, np.ndarray]:
         """A copy of the state of `slots` by name, slots first."""
@@ -116,7 +123,7 @@ class Windows:
         self.rings.forget(slice(self._used, used))
         self._used = max(used, self._used)
 
-    def _fill(self, seen: Observations) -> Block:
+    def _fill(self, seen: Observations, covariates: Float | None) -> Block:
         """Missing steps in gaps up to the limit; beyond it, or at its start, the series is fresh."""
         fresh = seen.previous == NEVER
         gap = np.where(fresh, 0, seen.index - seen.previous - (self.grid.step_ms is not None))
@@ -130,12 +137,16 @@ class Windows:
         row = np.repeat(np.arange(len(missing)), missing + 1)
         behind = np.cumsum(missing + 1)[row] - 1 - np.arange(len(row))
         real = behind == 0
+        trigger = np.where(real, seen.trigger[row], -1)
+        if covariates is not None:
+            covariates = np.where(real[:, None], covariates[trigger], np.nan)
         return Block(
             slot=seen.slot[row],
             index=seen.index[row] - behind,
             value=np.where(real, seen.value[row], np.nan),
-            trigger=np.where(real, seen.trigger[row], -1),
+            trigger=trigger,
             fresh=fresh[row] & real,
+            covariates=covariates,
         )
 
     def forget(self, slots: Int) -> None:

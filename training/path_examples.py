@@ -54,7 +54,7 @@ def path_batches(
     """The windows of `examples`, as bins."""
     for batch in examples.batches(shape, random):
         places = places_of(batch.target, edges)
-        yield PathBatch(batch.inputs, batch.scored, batch.recent, places, places, batch.weight)
+        yield PathBatch(batch.inputs, batch.scored, batch.ahead, places, places, batch.weight)
 
 
 class PathValidation(Validation):

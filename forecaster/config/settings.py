@@ -58,6 +58,20 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _covariates(self) -> "Settings":
+        named = {name: getattr(self.input, name) for name in ("past_covariates", "known_covariates")}
+        setting = next((f"input.{name}" for name, fields in named.items() if fields), None)
+        if setting is None:
+            return self
+        if self.model.task != "forecast" or self.model.network != "carried":
+            raise ValueError(f'{setting}: only model.task = "forecast" with model.network = "carried" takes covariates')
+        if self.stream.bar is not None:
+            raise ValueError(f"{setting}: goes without stream.bar: covariates are those of one tick")
+        if self.stream.allowed_lateness:
+            raise ValueError(f"{setting}: goes without stream.allowed_lateness: a tick is an observation at once")
+        return self
+
+    @model_validator(mode="after")
     def _transactions_end_in_time(self) -> "Settings":
         kafka = self.kafka
         if self.delivery == "exactly_once" and kafka.transaction_timeout >= kafka.session_timeout:

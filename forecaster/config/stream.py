@@ -17,23 +17,32 @@ def _parse_step(text: object) -> int | None:
 
 
 class InputSettings(Section):
-    """Where a record holds its series, time and value; a field may be a path such as "data.p"."""
+    """Where a record holds its series, time and value, and covariates; a field may be a path such as "data.p"."""
 
     format: Literal["json"] = "json"
     series_field: FieldPath = "series"
     time_field: FieldPath = "ts"
     value_field: FieldPath = "value"
     label_field: FieldPath | None = None
+    past_covariates: tuple[FieldPath, ...] = ()
+    known_covariates: tuple[FieldPath, ...] = ()
     time_unit: Literal["s", "ms", "us", "ns"] = "ms"
     value_format: Literal["number", "numeric_string"] = "number"
 
     @model_validator(mode="after")
     def _apart(self) -> "InputSettings":
-        fields = self.series_field, self.time_field, self.value_field, self.label_field
+        fields = self.series_field, self.time_field, self.value_field, self.label_field, *self.covariates
         paths = [f"{path}." for path in fields if path is not None]
         if any(one.startswith(other) for one, other in permutations(paths, 2)):
-            raise ValueError("series_field, time_field, value_field and label_field: no two equal, none inside another")
+            raise ValueError(
+                "series_field, time_field, value_field, label_field and covariates: no two equal, none inside another"
+            )
         return self
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """All of them, past ones first."""
+        return self.past_covariates + self.known_covariates
 
 
 class StreamSettings(Section):
