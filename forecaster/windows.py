@@ -56,18 +56,25 @@ class Block:
 class Windows:
     """Event time, slots and the last `context_length` observations of every series.
 
-    Without `state` no series ever ends for being idle. Of so many `covariates` they keep what these were at each step.
+    Without `state` no series ever ends for being idle. Ticks bring rows of so many numbers of `covariates`, of which
+    the first `kept` are kept beside each observation.
     """
 
     def __init__(
-        self, stream: StreamSettings, context_length: int, state: StateSettings | None = None, covariates: int = 0
+        self,
+        stream: StreamSettings,
+        context_length: int,
+        state: StateSettings | None = None,
+        covariates: int = 0,
+        kept: int = 0,
     ) -> None:
         self.grid = Grid(stream.step, stream.bar)
         self.slots = Slots()
         idle_ttl_ms = state.idle_ttl if state else None
-        self.event_time = EventTime(self.grid, stream.allowed_lateness, stream.late_restart, idle_ttl_ms)
+        held = stream.allowed_lateness, stream.late_restart, idle_ttl_ms, covariates
+        self.event_time = EventTime(self.grid, *held)
         self._max_series = state.max_series if state else None
-        self.rings = Rings(context_length, state.window_type if state else "float32", covariates)
+        self.rings = Rings(context_length, state.window_type if state else "float32", kept)
         gap_ms = stream.gap_limit_ms(context_length)
         self._longest_gap = None if gap_ms is None else gap_ms // (stream.step or 1)
         self.changed = np.zeros(0, bool)  # slots whose state has moved since a checkpoint cleared them
@@ -86,16 +93,15 @@ class Windows:
     ) -> tuple[Int, Block]:
         """Outcome of each tick (of `event_time`) and the block of observations they complete.
 
-        All arguments are `[n]` in record order, grouped by partition; `covariates` are rows `[n, width]`, of ticks
-        that are observations at once: those that complete them.
+        All arguments are `[n]` in record order, grouped by partition; `covariates` are rows `[n, width]`.
         """
         slot = self.slots.assign(partition, series)
         self.grow()
         self.event_time.partition[slot] = partition
-        outcome, observations = self.event_time.admit(slot, time_ms, value)
+        outcome, observations = self.event_time.admit(slot, time_ms, value, covariates)
         self.changed[slot] = self.changed[observations.slot] = True
         self.closed_bars += len(observations.slot) if self.grid.bar else 0
-        return outcome, self._fill(observations, covariates)
+        return outcome, self._fill(observations)
 
     def rows(self, slots: Int) -> dict[str, np.ndarray]:
         """A copy of the state of `slots` by name, slots first."""
@@ -123,7 +129,7 @@ class Windows:
         self.rings.forget(slice(self._used, used))
         self._used = max(used, self._used)
 
-    def _fill(self, seen: Observations, covariates: Float | None) -> Block:
+    def _fill(self, seen: Observations) -> Block:
         """Missing steps in gaps up to the limit; beyond it, or at its start, the series is fresh."""
         fresh = seen.previous == NEVER
         gap = np.where(fresh, 0, seen.index - seen.previous - (self.grid.step_ms is not None))
@@ -137,16 +143,14 @@ class Windows:
         row = np.repeat(np.arange(len(missing)), missing + 1)
         behind = np.cumsum(missing + 1)[row] - 1 - np.arange(len(row))
         real = behind == 0
-        trigger = np.where(real, seen.trigger[row], -1)
-        if covariates is not None:
-            covariates = np.where(real[:, None], covariates[trigger], np.nan)
+        given = seen.covariates
         return Block(
             slot=seen.slot[row],
             index=seen.index[row] - behind,
             value=np.where(real, seen.value[row], np.nan),
-            trigger=trigger,
+            trigger=np.where(real, seen.trigger[row], -1),
             fresh=fresh[row] & real,
-            covariates=covariates,
+            covariates=None if given is None else np.where(real[:, None], given[row], np.nan),
         )
 
     def forget(self, slots: Int) -> None:

@@ -156,7 +156,7 @@ def sequences(
     What event time refuses is counted in `left_out`.
     """
     scratch, left_out = scratch or Scratch(), left_out or LeftOut()
-    windows = Windows(settings.stream, settings.model.context_length)
+    windows = Windows(settings.stream, settings.model.context_length, covariates=len(settings.input.covariates))
     with Spool(scratch) as spool:
         for read in parts:
             part = left_out.positive(read) if settings.model.transform == "log" else read

@@ -65,10 +65,8 @@ class Settings(BaseSettings):
             return self
         if self.model.task != "forecast" or self.model.network != "carried":
             raise ValueError(f'{setting}: only model.task = "forecast" with model.network = "carried" takes covariates')
-        if self.stream.bar is not None:
-            raise ValueError(f"{setting}: goes without stream.bar: covariates are those of one tick")
-        if self.stream.allowed_lateness:
-            raise ValueError(f"{setting}: goes without stream.allowed_lateness: a tick is an observation at once")
+        if self.stream.bar is not None and self.input.known_covariates:
+            raise ValueError("input.known_covariates: goes without stream.bar: its ticks tell of different horizons")
         return self
 
     @model_validator(mode="after")
