@@ -12,7 +12,7 @@ The item *closes* at the first record whose event time makes it complete:
 All are properties of the record order alone, so poll boundaries never change what comes out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -292,4 +292,5 @@ def _merge(parts: list[Observations]) -> Observations:
     ]
     order = np.argsort(columns[0], kind="stable")
     rows = [part.covariates for part in parts if part.covariates is not None]
-    return Observations(*(column[order] for column in columns), np.concatenate(rows)[order] if rows else None)
+    merged = Observations(*(column[order] for column in columns))
+    return replace(merged, covariates=np.concatenate(rows)[order]) if rows else merged
