@@ -7,6 +7,8 @@ from forecaster.grid import Grid
 from forecaster.recording.ticks import Recording
 from forecaster.records import Float, Int
 
+NO_STEP = np.iinfo(np.int64).max
+
 
 class KnownAhead:
     """Rows of covariates for the ticks of `recording`, NaN ahead of where it has none.
@@ -20,12 +22,13 @@ class KnownAhead:
         self._past = len(settings.input.past_covariates)
         self._horizon = settings.model.horizon if settings.input.known_covariates else 0
         self._key = _keys(recording, Grid(settings.stream.step), self._horizon)
-        self._known, self._first = np.unique(self._key, return_index=True)
+        known, first = np.unique(self._key, return_index=True)
+        self._known, self._first = np.append(known, NO_STEP), np.append(first, 0)
 
     def rows(self, at: Int) -> Float:
         """Those of the ticks at places `at` `[n]` of the recording: `[n, width]`."""
         wanted = self._key[at][:, None] + np.arange(1, self._horizon + 1)
-        place = np.searchsorted(self._known, wanted).clip(max=len(self._known) - 1)
+        place = np.searchsorted(self._known, wanted)
         ahead = self._own[:, self._past :][self._first[place]]
         ahead = np.where((self._known[place] == wanted)[..., None], ahead, np.nan)
         return np.concatenate([self._own[at], ahead.swapaxes(1, 2).reshape(len(at), -1)], axis=1)
