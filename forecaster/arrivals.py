@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forecaster.grid import ITEM, NEVER, OPEN
+from forecaster.grid import NEVER, OPEN
 from forecaster.records import Bool, Float, Int
 from forecaster.recurrences import first_at_least, running_max
 
@@ -41,8 +41,9 @@ class Arrivals:
 
     def items(self, positions: Int) -> np.ndarray:
         """The ticks at `positions` as items of one tick each."""
-        items = np.zeros(len(positions), ITEM)
-        value, time_ms = self.value[positions], self.time_ms[positions]
+        items: np.ndarray = np.zeros(len(positions), self._state.held.dtype)
+        value = self.value[positions]
+        time_ms = self.time_ms[positions] if value.ndim == 1 else self.time_ms[positions, None]
         known = ~np.isnan(value)
         items["slot"], items["index"], items["born"] = self.slot[positions], self.index[positions], positions
         items["count"], items["sum"] = known, np.where(known, value, 0.0)

@@ -9,11 +9,17 @@ from forecaster.records import Int
 NEVER = np.int64(-(2**62))
 OPEN = np.int64(2**62)
 
-# An item while it is open; the columns after `born` are what any kind of bar can be made of.
-ITEM = np.dtype(
-    [(name, "i8") for name in ("slot", "index", "born", "count", "first_ms", "last_ms")]
-    + [(name, "f8") for name in ("sum", "low", "high", "first", "last")]
-)
+
+def item_type(channels: tuple[int, ...] = ()) -> np.dtype:
+    """An item while it is open; the columns after `born`, of the shape `channels`, any kind of bar can be made of."""
+    return np.dtype(
+        [(name, "i8") for name in ("slot", "index", "born")]
+        + [(name, "i8", channels) for name in ("count", "first_ms", "last_ms")]
+        + [(name, "f8", channels) for name in ("sum", "low", "high", "first", "last")]
+    )
+
+
+ITEM = item_type()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ MOST_BYTES = 1 << 30
 MOST_CODE = 256  # characters
 
 CodeText = Annotated[str, Field(min_length=1, max_length=MOST_CODE)]
-MessageKind = Literal["forecast", "class", "symbols", "paths"]
+MessageKind = Literal["forecast", "class", "symbols", "paths", "multivariate"]
 KINDS: dict[Task, MessageKind] = {"forecast": "forecast", "classify": "class", "symbols": "symbols", "paths": "paths"}
 
 
@@ -42,7 +42,8 @@ class NetworkSettings(BaseModel):
     `features` and `recents` that a carried network takes. One for codes knows those of its `vocabulary` and takes
     the id of one, and tells `labels` apart or the code that comes next. One for paths draws scaled values between
     the edges of `bins`, which ascend, and knows the calendar of `seasons`. With an `aggregate` of the horizon that
-    is all that is forecast, and `recents` are of it.
+    is all that is forecast, and `recents` are of it. Of multivariate series a carried network knows the `channels`,
+    and takes the number of one as the last of its `inputs`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +59,7 @@ class NetworkSettings(BaseModel):
     labels: tuple[CodeText, ...] = ()
     bins: tuple[float, ...] = ()
     seasons: tuple[PositiveInt, ...] = ()
+    channels: tuple[CodeText, ...] = ()
     inputs: PositiveInt
     recents: NonNegativeInt = 0
     cell: CellKind = "gru"
@@ -72,12 +74,21 @@ class NetworkSettings(BaseModel):
         """Whether the values it takes are codes."""
         return self.task in CODED
 
+    @property
+    def message_kind(self) -> MessageKind:
+        """Of the messages that its forecasts make."""
+        return "multivariate" if self.channels else KINDS[self.task]
+
     @model_validator(mode="after")
     def _fits_its_task(self) -> "NetworkSettings":
         if self.kind != "carried" and self.task != "forecast":
             raise ValueError(f'kind: task = "{self.task}" has a carried network')
         if self.task != "forecast" and self.aggregate is not None:
             raise ValueError(f'aggregate: task = "{self.task}" has none')
+        if self.channels and (self.task, self.kind) != ("forecast", "carried"):
+            raise ValueError("channels: a carried network that forecasts has them")
+        if len(self.channels) == 1 or len(set(self.channels)) != len(self.channels):
+            raise ValueError("channels: different ones, two at least where there are any")
         if self.coded != bool(self.vocabulary) or len(set(self.vocabulary)) != len(self.vocabulary):
             raise ValueError("vocabulary: different codes, where the values are codes")
         if (self.task == "classify") != (len(self.labels) > 1) or len(set(self.labels)) != len(self.labels):
@@ -142,8 +153,8 @@ class Manifest(BaseModel):
 
     @model_validator(mode="after")
     def _kind_of_its_task(self) -> "Manifest":
-        if self.kind != KINDS[self.network.task]:
-            raise ValueError(f'kind: task = "{self.network.task}" makes messages of kind "{KINDS[self.network.task]}"')
+        if self.kind != self.network.message_kind:
+            raise ValueError(f'kind: the network makes messages of kind "{self.network.message_kind}"')
         return self
 
     @model_validator(mode="after")
@@ -158,7 +169,10 @@ class Manifest(BaseModel):
                 raise ValueError("features.level_spans has no 1, the last value that a window is counted from")
             if self.network.kind == "encoder-decoder" and _known(self.network) != _given(self.features):
                 raise ValueError("network.calendar, features and recents are not the numbers that its features give")
-        elif (self.network.inputs, self.network.recents) != (len(self.features.input_names), self.features.recents):
+        elif (self.network.inputs - bool(self.network.channels), self.network.recents) != (
+            len(self.features.input_names),
+            self.features.recents,
+        ):
             raise ValueError("network.inputs and network.recents are not the numbers that its features give")
         if self.network.task == "paths" and self.network.seasons != self.features.seasons:
             raise ValueError("network.seasons are not those of its features")
@@ -189,6 +203,7 @@ class Manifest(BaseModel):
             "stream.step": (duration(settings.stream.step), duration(self.step_ms)),
             "stream.bar": (settings.stream.bar, self.bar),
             "model.task": (settings.model.task, self.network.task),
+            "input.channels": (list(settings.input.channels), list(self.network.channels)),
         }
         stated = settings.model.model_fields_set
         wanted |= {

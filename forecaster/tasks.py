@@ -1,6 +1,7 @@
 """What a model's task decides of the line: how the values of ticks are read, and what its messages are."""
 
 from forecaster.config import Settings
+from forecaster.formats.channel_json import ChannelsEncoder
 from forecaster.formats.code_json import ClassEncoder, SymbolsEncoder
 from forecaster.formats.forecast_json import Encoder, Envelope, ForecastEncoder
 from forecaster.formats.path_json import PathsEncoder
@@ -17,6 +18,8 @@ def make_encoder(manifest: Manifest, settings: Settings) -> Encoder:
     """The one for messages of the manifest's kind."""
     network, topics = manifest.network, settings.topics
     envelope = Envelope(f"{manifest.name}@{manifest.version}", manifest.step_ms, topics.input, topics.output)
+    if network.channels:
+        return ChannelsEncoder(envelope, network.channels, network.horizon, network.quantiles, network.aggregate)
     match network.task:
         case "symbols":
             return SymbolsEncoder(envelope, network.horizon, network.vocabulary)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.channels import Channels
 from forecaster.config import StateSettings, StreamSettings
 from forecaster.event_time import EventTime, Observations
-from forecaster.grid import NEVER, Grid
+from forecaster.grid import NEVER, Grid, item_type
 from forecaster.records import Bool, Float, Int
-from forecaster.rings import Rings
+from forecaster.rings import RINGS, Rings
 from forecaster.series import Slots, copied, with_room
 
 CHUNK = 1024
@@ -20,9 +21,9 @@ BATCH_ROOM = 8 * CHUNK  # above the limit of series, for the new ones of a batch
 class Block:
     """New observations by slot, each series' rows in time order; `m` rows.
 
-    `value` is NaN where the observation is missing, `trigger` the position of the tick that
-    completed it, −1 for a step filled into a gap. `fresh` marks the first row of a series that
-    starts or starts anew: its state is forgotten before the row.
+    `value` is `[m]`, or `[m, channels]` of multivariate series until `Channels` spreads them, NaN where the observation
+    is missing. `trigger` is the position of the tick that completed it, −1 for a step filled into a gap. `fresh` marks
+    the first row of a series that starts or starts anew: its state is forgotten before the row.
     """
 
     slot: Int
@@ -52,16 +53,23 @@ class Block:
 
 
 class Windows:
-    """Event time, slots and the last `context_length` observations of every series.
+    """Event time, slots and the last `context_length` observations of every series, a ring for each of its channels.
 
     Without `state` no series ever ends for being idle.
     """
 
-    def __init__(self, stream: StreamSettings, context_length: int, state: StateSettings | None = None) -> None:
+    def __init__(
+        self,
+        stream: StreamSettings,
+        context_length: int,
+        state: StateSettings | None = None,
+        channels: tuple[str, ...] = (),
+    ) -> None:
         self.grid = Grid(stream.step, stream.bar)
         self.slots = Slots()
-        idle_ttl_ms = state.idle_ttl if state else None
-        self.event_time = EventTime(self.grid, stream.allowed_lateness, stream.late_restart, idle_ttl_ms)
+        self.channels = Channels(channels)
+        idle_ttl_ms, item = state.idle_ttl if state else None, item_type(self.channels.shape)
+        self.event_time = EventTime(self.grid, stream.allowed_lateness, stream.late_restart, idle_ttl_ms, item)
         self._max_series = state.max_series if state else None
         self.rings = Rings(context_length, state.window_type if state else "float32")
         gap_ms = stream.gap_limit_ms(context_length)
@@ -74,13 +82,13 @@ class Windows:
 
     @property
     def capacity(self) -> int:
-        """Rows that the state arrays have."""
+        """Series that the state arrays have room for."""
         return len(self.changed)
 
     def admit(self, partition: Int, series: list[str], time_ms: Int, value: Float) -> tuple[Int, Block]:
         """Outcome of each tick (of `event_time`) and the block of observations they complete.
 
-        All arguments are `[n]` in record order, grouped by partition.
+        All arguments are `[n]` in record order, grouped by partition; `value` is `[n, channels]` where there are any.
         """
         slot = self.slots.assign(partition, series)
         self.grow()
@@ -93,11 +101,13 @@ class Windows:
     def rows(self, slots: Int) -> dict[str, np.ndarray]:
         """A copy of the state of `slots` by name, slots first."""
         times = {name: copied(array, slots) for name, array in self.event_time.arrays().items()}
-        return self.rings.rows(slots) | times
+        rings = self.rings.rows(self.channels.rows(slots))
+        return {name: self.channels.by_series(array) for name, array in rings.items()} | times
 
     def put(self, slots: Int, rows: Mapping[str, np.ndarray]) -> None:
         """Make `rows`, as `rows` gave them, the state of `slots`."""
-        self.rings.put(slots, rows)
+        rings = {name: self.channels.by_row(rows[name]) for name in RINGS}
+        self.rings.put(self.channels.rows(slots), rings)
         for name, array in self.event_time.arrays().items():
             array[slots] = rows[name]
 
@@ -110,10 +120,10 @@ class Windows:
             if self._max_series is not None:
                 roomy = min(roomy, self._max_series + BATCH_ROOM)
             rows = max(roomy, -(-need // CHUNK) * CHUNK)
-            self.rings.grow(rows)
+            self.rings.grow(rows * self.channels.width)
             self.changed = with_room(self.changed, rows)
             self.event_time.grow(rows)
-        self.rings.forget(slice(self._used, used))
+        self.rings.forget(slice(self._used * self.channels.width, used * self.channels.width))
         self._used = max(used, self._used)
 
     def _fill(self, seen: Observations) -> Block:
@@ -130,17 +140,23 @@ class Windows:
         row = np.repeat(np.arange(len(missing)), missing + 1)
         behind = np.cumsum(missing + 1)[row] - 1 - np.arange(len(row))
         real = behind == 0
+        value = seen.value[row]
+        value[~real] = np.nan
         return Block(
             slot=seen.slot[row],
             index=seen.index[row] - behind,
-            value=np.where(real, seen.value[row], np.nan),
+            value=value,
             trigger=np.where(real, seen.trigger[row], -1),
             fresh=fresh[row] & real,
         )
 
     def forget(self, slots: Int) -> None:
         """Empty the rings of `slots`; their event time goes on."""
-        self.rings.forget(slots)
+        self.rings.forget(self.channels.rows(slots))
+
+    def rounds(self, slots: Int) -> Int:
+        """How many observations each of `slots` has had."""
+        return self.rings.rounds[slots * self.channels.width]
 
     def evict(self, slots: Int) -> int:
         """Forget the series of single `slots`; returns how many observations (or open bars) they held back."""

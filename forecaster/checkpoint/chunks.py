@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from forecaster.errors import UnusableStateError
-from forecaster.grid import ITEM, OPEN
+from forecaster.grid import ITEM, OPEN, item_type
 
 CHUNK_BYTES = 384 * 1024  # aimed at; names of more than `NAME_BYTES` and open items come on top
 RECORD_BYTES = 512 * 1024  # never exceeded: half of what a broker takes by default
@@ -79,12 +79,13 @@ def decode(chunk: bytes, layout: Layout) -> Part:
     series = len(arrays[NAME_LENGTH]) if NAME_LENGTH in arrays and arrays[NAME_LENGTH].ndim else 0
     items = len(arrays["held.slot"]) if "held.slot" in arrays and arrays["held.slot"].ndim else 0
     wanted = {name: (dtype, (series, *shape)) for name, (dtype, shape) in layout.items()}
-    wanted |= {f"held.{name}": (ITEM[name], (items,)) for name in HELD}
+    item = item_type(layout["rounds"][1])  # an item has the channels that a series has
+    wanted |= {f"held.{name}": (item[name].base, (items, *item[name].shape)) for name in HELD}
     wanted[NAME_LENGTH] = np.dtype(np.uint32), (series,)
     wanted[NAMES] = np.dtype(np.uint8), (len(arrays[NAMES]) if NAMES in arrays and arrays[NAMES].ndim else 0,)
     found = {name: array for name, array in arrays.items() if name in wanted or not name.startswith("hidden.")}
     _check(found, wanted)
-    held = np.zeros(items, ITEM)
+    held = np.zeros(items, item)
     held["born"] = -1
     for name in HELD:
         held[name] = found[f"held.{name}"]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forecaster.checkpoint.chunks import Layout
 from forecaster.config import Settings
+from forecaster.config.stream import MOST_CHANNELS
 from forecaster.errors import UnusableStateError
 from forecaster.features import FeatureSettings
 from forecaster.grid import NEVER, OPEN
@@ -33,6 +34,7 @@ class StreamIdentity(_Content):
     topic: str
     series_field: str
     value_field: str
+    channels: Annotated[tuple[str, ...], Field(max_length=MOST_CHANNELS)] = ()
     step_ms: int | None
     bar: str | None
 
@@ -112,6 +114,7 @@ class Identity:
             topic=settings.topics.input,
             series_field=settings.input.series_field,
             value_field=settings.input.value_field,
+            channels=settings.input.channels,
             step_ms=settings.stream.step,
             bar=settings.stream.bar,
         )
@@ -132,7 +135,8 @@ class Identity:
 
     def layout_of(self, found: CheckpointManifest) -> Layout:
         """The arrays to take from the checkpoint: without the hidden state, where another network's weights made it."""
-        layout = self.layout | {"values": (self.layout["values"][0], (found.context_length,))}
+        kind, (*channels, _) = self.layout["values"]
+        layout = self.layout | {"values": (kind, (*channels, found.context_length))}
         same_network = _parsed(NetworkSettings, found.network) == self.network
         if same_network and found.bundle.weights_sha256 == self.bundle.weights_sha256:
             return layout

@@ -48,6 +48,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 f'input.value_format: the values of model.task = "{self.model.task}" are codes, not numbers'
             )
+        if self.input.channels and (self.model.network, self.model.task) != ("carried", "forecast"):
+            model = self.model
+            raise ValueError(
+                f'input.channels: a multivariate series has model.task = "forecast" and model.network = "carried", '
+                f'not "{model.task}" and "{model.network}"'
+            )
         if self.model.coded and self.stream.bar not in {None, "last"}:
             raise ValueError(f'stream.bar: a bar of codes is the "last" one, there is no {self.stream.bar!r} of them')
         held_ms = self.stream.allowed_lateness + (self.stream.step or 0)

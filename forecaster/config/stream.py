@@ -3,12 +3,14 @@
 from itertools import permutations
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from forecaster.config.durations import Duration, PositiveDuration, format_duration, parse_duration
 from forecaster.config.section import Section
 
 PER_MS = {"s": 0.001, "ms": 1.0, "us": 1_000.0, "ns": 1_000_000.0}  # of each `input.time_unit`
+MOST_CHANNELS = 1_024
+ChannelName = Annotated[str, Field(pattern=r'^[^"\\\x00-\x1f]+$', max_length=256)]
 FieldPath = Annotated[str, Field(pattern=r'^[^."\\\x00-\x1f]+(\.[^."\\\x00-\x1f]+)*$')]
 
 
@@ -16,13 +18,25 @@ def _parse_step(text: object) -> int | None:
     return None if text == "tick" else parse_duration(text)
 
 
+def _different_channels(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) == 1 or len(names) > MOST_CHANNELS:
+        raise ValueError(f"names 2 to {MOST_CHANNELS} channels, or none where a value is one number")
+    if len(set(names)) != len(names):
+        raise ValueError("no two channels have one name")
+    return names
+
+
 class InputSettings(Section):
-    """Where a record holds its series, time and value; a field may be a path such as "data.p"."""
+    """Where a record holds its series, time and value; a field may be a path such as "data.p".
+
+    With `channels` the value is an object that has these members.
+    """
 
     format: Literal["json"] = "json"
     series_field: FieldPath = "series"
     time_field: FieldPath = "ts"
     value_field: FieldPath = "value"
+    channels: Annotated[tuple[ChannelName, ...], AfterValidator(_different_channels)] = ()
     label_field: FieldPath | None = None
     time_unit: Literal["s", "ms", "us", "ns"] = "ms"
     value_format: Literal["number", "numeric_string"] = "number"

@@ -18,6 +18,7 @@ DIGITS = 6  # of the scale that are published: a tenth of the tolerance at which
 class Forecasts:
     """Forecasts of one batch as columns: `quantiles` is `[n, outputs, levels]`, `scale` `[n]`.
 
+    Of multivariate series both have an axis of channels behind the first; `scale` is NaN for an unknown one.
     By the model's task there are `paths` `[n, horizon, paths]` and `probabilities` `[n, labels or codes]`.
     `partition`, `offset` and `index` name the input tick that triggered each one, `trigger_ms`
     is that record's time.
@@ -104,17 +105,21 @@ class ForecastEncoder:
         self, envelope: Envelope, horizon: int, levels: tuple[float, ...], aggregate: Aggregate | None = None
     ) -> None:
         self._levels, self._envelope = levels, envelope
-        of = b'"aggregate":"%b",' % aggregate.encode() if aggregate else b""
-        body = b'"horizon":%d,%b"point":[%%b],"quantiles":{%b}' % (horizon, of, quantile_members(levels))
+        body = b'%b,"point":[%%b],"quantiles":{%b}' % (horizon_members(horizon, aggregate), quantile_members(levels))
         self._template = envelope.template("forecast", body)
 
     def encode(self, forecasts: Forecasts) -> list[Message]:
         """One message a forecast, keyed by its series."""
         if not len(forecasts):
             return []
-        columns = quantile_columns(forecasts)
+        columns = quantile_columns(forecasts.quantiles, forecasts.scale)
         point = columns[self._levels.index(0.5)]
         return self._envelope.messages(self._template, forecasts, point, *columns)
+
+
+def horizon_members(horizon: int, aggregate: Aggregate | None) -> bytes:
+    """The members that say of which steps a forecast is."""
+    return b'"horizon":%d' % horizon + (b',"aggregate":"%b"' % aggregate.encode() if aggregate else b"")
 
 
 def quantile_members(levels: Sequence[float]) -> bytes:
@@ -122,9 +127,9 @@ def quantile_members(levels: Sequence[float]) -> bytes:
     return b",".join(b"%b:[%%b]" % orjson.dumps(str(level)) for level in levels)
 
 
-def quantile_columns(forecasts: Forecasts) -> list[list[bytes]]:
-    """The numbers of each level, rounded, an item a forecast."""
-    rounded = round_to_scale(forecasts.quantiles, forecasts.scale)
+def quantile_columns(quantiles: Float, scale: Float) -> list[list[bytes]]:
+    """The numbers of each level of `quantiles` `[n, outputs, levels]`, rounded, an item a forecast."""
+    rounded = round_to_scale(quantiles, scale)
     count, outputs, levels = rounded.shape
     texts = number_rows(rounded.swapaxes(1, 2).reshape(count * levels, outputs))
     return [texts[level::levels] for level in range(levels)]

@@ -24,15 +24,20 @@ class JsonTickEncoder:
         for name in fields:
             self._template = self._template.replace(b'"%%%%(%b)b"' % name.encode(), b"%%(%b)b" % name.encode())
         self._per_ms = PER_MS[settings.time_unit]
+        self._channels = settings.channels
         self._text = settings.value_format == "numeric_string"
 
-    def encode(self, series: str, time_ms: int, value: float | str) -> bytes:
-        """One tick; a NaN `value` becomes null, a code is text."""
-        as_text = self._text and isinstance(value, float) and not math.isnan(value)
-        number = repr(value) if as_text else value
+    def encode(self, series: str, time_ms: int, value: float | str | list[float]) -> bytes:
+        """One tick; a NaN becomes null, a code is text, the numbers of the channels an object."""
         time = time_ms * int(self._per_ms) if self._per_ms >= 1 else time_ms / 1000
         return self._template % {
             b"series": orjson.dumps(series),
             b"time": orjson.dumps(time),
-            b"value": orjson.dumps(number),
+            b"value": orjson.dumps(self._member(value)),
         }
+
+    def _member(self, value: float | str | list[float]) -> object:
+        if isinstance(value, list):
+            return dict(zip(self._channels, map(self._member, value), strict=True))
+        as_text = self._text and isinstance(value, float) and not math.isnan(value)
+        return repr(value) if as_text else value
