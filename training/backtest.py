@@ -177,7 +177,8 @@ def backtest(
 
     Raises `NothingToScoreError` where `choice` leaves no origin with a known actual.
     """
-    observed = observe(recording, settings.stream, manifest.context_length, log=manifest.features.transform == "log")
+    log, channels = manifest.features.transform == "log", manifest.network.channels
+    observed = observe(recording, settings.stream, manifest.context_length, log=log, channels=channels)
     windows, block, origin_ms = observed.windows, observed.block, observed.origin_ms
     start_ms, end_ms = origin_range(block, windows.grid, manifest, choice)
     deviation = deviations(block, windows.grid, choice.normalise_rows, len(observed.series))

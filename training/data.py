@@ -92,7 +92,8 @@ class Spool:
 class Sequences:
     """Runs of observations without a restart between, one after another.
 
-    Of each run: the series' name, its `first` row, `length`, and the grid `index` of its first row.
+    Of each run: the series' name, its `first` row, `length`, and the grid `index` of its first row. Where series have
+    several `channels`, a run is of one of them, whose place is in `channel` `[runs]`, and so is its name.
     Of each row: `value`, NaN where it is missing, and `origin_ms`, event time in epoch milliseconds.
     """
 
@@ -102,6 +103,8 @@ class Sequences:
     index: Int
     value: Float
     origin_ms: Int
+    channel: Int
+    channels: int = 0
 
     def rows(self, run: int) -> slice:
         """Rows of `run`."""
@@ -141,14 +144,14 @@ def sequences(
     What event time refuses is counted in `left_out`.
     """
     scratch, left_out = scratch or Scratch(), left_out or LeftOut()
-    windows = Windows(settings.stream, settings.model.context_length)
+    windows = Windows(settings.stream, settings.model.context_length, channels=settings.input.channels)
     with Spool(scratch) as spool:
         for read in parts:
             part = left_out.positive(read) if settings.model.transform == "log" else read
             names = [part.names[n] for n in part.series.tolist()]
             outcome, block = windows.admit(np.full(len(part), part.partition), names, part.time_ms, part.value)
             left_out.add(part, outcome)
-            spool.append(_rows(block))
+            spool.append(_rows(windows.channels.spread(block)[0]))
         return _ordered(spool, windows, scratch)
 
 
@@ -161,7 +164,8 @@ def _rows(block: Block) -> np.ndarray:
 
 def _ordered(spool: Spool, windows: Windows, scratch: Scratch) -> Sequences:
     """Rows by series: the place of each is known once all of them have been counted."""
-    series = len(windows.slots.names)
+    names, channels = windows.channels.row_names(windows.slots.names), windows.channels
+    series = len(names)
     total = sum((np.bincount(rows["slot"], minlength=series) for rows in spool), np.zeros(series, np.int64))
     if not (count := int(total.sum())):
         raise ConfigError("the input completes no observation")
@@ -177,7 +181,8 @@ def _ordered(spool: Spool, windows: Windows, scratch: Scratch) -> Sequences:
         starts.append(np.stack([row[fresh], slot[fresh], rows["index"][fresh]]))
     first, slot, index = (every := np.concatenate(starts, axis=1))[:, np.argsort(every[0])]
     length = np.diff(np.append(first, count))
-    return Sequences([windows.slots.names[n] for n in slot.tolist()], first, length, index, value, origin_ms)
+    of_runs = [names[n] for n in slot.tolist()], first, length, index
+    return Sequences(*of_runs, value, origin_ms, slot % channels.width, len(channels.names))
 
 
 def spread(first: Int, length: Int, most: int) -> Int:

@@ -103,7 +103,7 @@ class Examples:
         row = np.take_along_axis(window, scored, 1).ravel()
         target, weight = self.targets(row)
         recent = self.table.recents(row, self.horizon, self.aggregate)
-        return _batch(self.table.inputs[window], scored, recent, target, weight)
+        return _batch(self.table.given(self.table.inputs[window], window), scored, recent, target, weight)
 
     def _cold(self, window: Int, scored: Int) -> Batch:
         """The same rows as if nothing had been before them."""
@@ -120,7 +120,8 @@ class Examples:
         ahead = self.horizon, self.aggregate
         scaled = (self.ahead(window[place]) - step.baseline(*place, *ahead)) / scale[:, None]
         target, weight = weighted(scaled, step.seen[place] > 0)
-        return _batch(step.inputs(), scored, step.recent(*place, *ahead), target, weight)
+        inputs = table.given(step.inputs(), window)
+        return _batch(inputs, scored, step.recent(*place, *ahead), target, weight)
 
 
 def weighted(scaled: Float, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from forecaster.channels import least
 from forecaster.event_time import DUPLICATE, LATE
 from forecaster.recording import Recording
 from forecaster.records import Int
@@ -25,7 +26,7 @@ class LeftOut:
 
     def positive(self, part: Recording) -> Recording:
         """`part` without the ticks that have no logarithm, which serving refuses too."""
-        refused = part.value <= 0
+        refused = least(part.value) <= 0
         self.add(part, np.where(refused, NOT_POSITIVE, 0))
         return part.where(~refused) if refused.any() else part
 

@@ -17,7 +17,7 @@ from training.left_out import LeftOut
 class Observed:
     """The observations of a whole recording: `block` and `origin_ms`, the event time of its rows.
 
-    `ticks`, `late` and `duplicate` count by the recording's names.
+    Each channel of a multivariate series counts as a series here. `ticks`, `late` and `duplicate` count by name.
     """
 
     windows: Windows
@@ -29,8 +29,8 @@ class Observed:
 
     @property
     def series(self) -> list[str]:
-        """Names by slot."""
-        return self.windows.slots.names
+        """Names by slot, or by slot and channel."""
+        return self.windows.channels.row_names(self.windows.slots.names)
 
     def of(self, slot: int) -> slice:
         """The rows of one series, in the order of time."""
@@ -43,23 +43,31 @@ class Observed:
         return self.origin_ms[rows], self.block.value[rows]
 
 
-def observe(recording: Recording, stream: StreamSettings, context_length: int, *, log: bool = False) -> Observed:
+def observe(
+    recording: Recording,
+    stream: StreamSettings,
+    context_length: int,
+    *,
+    log: bool = False,
+    channels: tuple[str, ...] = (),
+) -> Observed:
     """Push all of `recording`, with `log` all that has a logarithm, through the event time that serves.
 
     Raises `ConfigError` where it completes no observation.
     """
-    windows = Windows(stream, context_length)
+    windows = Windows(stream, context_length, channels=channels)
     if log:
         recording = LeftOut().positive(recording)
     names = [recording.names[n] for n in recording.series.tolist()]
     partition = np.zeros(len(recording), np.int64)
     outcome, block = windows.admit(partition, names, recording.time_ms, recording.value)
+    block, _ = windows.channels.spread(block)
     if not len(block):
         raise ConfigError("the input completes no observation")
 
     def count(series: Int) -> dict[str, int]:
-        counts = np.bincount(series, minlength=len(recording.names))
-        return dict(zip(recording.names, counts.tolist(), strict=True))
+        counts = np.bincount(series, minlength=len(recording.names)).repeat(windows.channels.width)
+        return dict(zip(windows.channels.row_names(recording.names), counts.tolist(), strict=True))
 
     late, duplicate = (count(recording.series[outcome == kind]) for kind in (LATE, DUPLICATE))
     return Observed(windows, block, windows.grid.origin_ms(block.index), count(recording.series), late, duplicate)

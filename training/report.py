@@ -48,7 +48,8 @@ def replay_with_scores(recording: Recording, settings: Settings, out: Path | Non
     scorer = make_scorer(actuals, manifest)
 
     def score(forecasts: Forecasts) -> None:
-        scorer.add(forecasts, start_ms)
+        for one in pipeline.windows.channels.apart(forecasts):
+            scorer.add(one, start_ms)
 
     outcomes = replay(recording, settings, pipeline, out, score)
     _say(console, recording, outcomes)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.channels import with_channel
 from forecaster.config import Aggregate
 from forecaster.features import CLIP, LAST, Features, FeatureSettings, FeatureStep
 from forecaster.profiles import latest_visit
@@ -31,6 +32,10 @@ class FeatureTable:
     profile: Float
     recent: np.ndarray
     last: Float
+
+    def given(self, inputs: np.ndarray, row: Int) -> np.ndarray:
+        """`inputs` `[…, inputs]` of rows `row` `[…]` as a carried network takes them: with the channel, if any."""
+        return with_channel(inputs, self.data.channel[self.data.run_of(row)]) if self.data.channels else inputs
 
     def baseline(self, row: Int, horizon: int, aggregate: Aggregate | None = None) -> Float:
         """Level plus profiles of the next steps, or their aggregate, as known at each `row` `[n]`: `[n, outputs]`."""
