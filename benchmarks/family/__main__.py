@@ -11,6 +11,7 @@ from pathlib import Path
 
 MODELS: tuple[str, ...] = (
     "cells",
+    "channels",
     "aggregates",
     "windows",
     "symbols",
