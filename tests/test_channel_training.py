@@ -1,5 +1,6 @@
 """Multivariate series in training: each channel is a run of its own, told apart by what is learnt of it."""
 
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from forecaster.formats.json_ticks import JsonTickDecoder
 from forecaster.recording import Columns, Recording, join, read_parts, read_recording
 from forecaster.replay import record_batches
 from training.backtest import backtest
+from training.backtest_report import backtest_with_tables
 from training.data import sequences
 from training.fit import train
+from training.html.report import HtmlReport
 from training.origins import Choice
 from training.prepare import Source
 from training.report import replay_with_scores
@@ -102,7 +105,7 @@ def test_channels_that_behave_unlike_each_other_are_told_apart_by_their_embeddin
     assert told < 0.9 * mixed["overall"]["model"]["mae"], "what is learnt of one channel is wrong for the other"
 
 
-def test_replay_scores_the_forecasts_of_every_channel(tmp_path: Path) -> None:
+def test_replay_and_backtest_score_the_forecasts_of_every_channel(tmp_path: Path) -> None:
     ticks = multivariate(np.stack([daily(2, 20), daily(2, 20, seed=1)], axis=1))
     settings = of_channels(configured(epochs=1))
     save_bundle(tmp_path / "bundle", *train(Source([ticks]), settings))
@@ -110,6 +113,13 @@ def test_replay_scores_the_forecasts_of_every_channel(tmp_path: Path) -> None:
     model, *rivals = replay_with_scores(ticks, served, tmp_path / "out.jsonl")
     assert model.mean_absolute_error < 2 * min(rival.mean_absolute_error for rival in rivals)
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == len(ticks)
+    page = HtmlReport(tmp_path / "scores.html", "forecaster backtest", datetime.now(UTC))
+    report = backtest_with_tables(ticks, served, Choice(), None, page)
+    assert set(report["by_series"]) == {f"s{n}.{name}" for n in range(2) for name in CHANNELS}
+    assert report["overall"]["model"]["mae"] == pytest.approx(model.mean_absolute_error, rel=0.2)
+    html = (tmp_path / "scores.html").read_text("utf-8")
+    assert "s1.heat" in html
+    assert f"{len(ticks):,} ticks of 4 series" in html
 
 
 def test_a_channel_that_nothing_can_be_learnt_from_ends_the_training_and_is_named() -> None:
