@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 ARGS ?=
 
-.PHONY: demo test chaos chaos-short lint bench bench-quick bench-recovery bench-training bench-accuracy bench-accuracy-quick bench-streams bench-family lock clean help
+.PHONY: demo test chaos chaos-short lint bench bench-quick bench-recovery bench-training bench-accuracy bench-accuracy-quick bench-streams bench-family config-reference lock clean help
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -25,6 +25,9 @@ lint: $(VENV)/.project ## ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+config-reference: $(VENV)/.project ## docs/configuration.md anew from the settings classes
+	$(BIN)/python -m forecaster.config.reference > docs/configuration.md
 
 bench: $(VENV)/.project ## throughput, latency, memory and peers on this machine, in one table (45 min; ARGS="--only latency")
 	$(BIN)/python -m benchmarks $(ARGS)
