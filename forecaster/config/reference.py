@@ -1,6 +1,6 @@
 """docs/configuration.md, made of the settings classes and the strings below their fields.
 
-python -m forecaster.config.reference > docs/configuration.md
+make config-reference
 """
 
 import ast
@@ -29,6 +29,7 @@ effect.
 """
 TABLE = "| setting | takes | default | meaning |\n|---|---|---|---|"
 WORDS = {"boolean": "`true`, `false`", "integer": "whole number", "number": "number", "string": "text"}
+WORDS |= {"date": "date", "path": "path", "password": "secret"}
 BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "and below"}
 
 
@@ -74,12 +75,14 @@ def _takes(read: dict[str, Any], written: dict[str, Any]) -> str:
     kept = _set(read)
     if values := kept.get("enum", [kept["const"]] if "const" in kept else []):
         return ", ".join(f"`{json.dumps(value)}`" for value in values)
+    if "prefixItems" in kept:
+        return "text"  # of several parts
     if kept.get("type") == "array":
         one = _takes(kept["items"], _set(written).get("items", {}))
-        return "list of " + re.sub(r"\b(list|number|duration)\b", r"\1s", one)
+        return "list of " + re.sub(r"\b(list|number|duration|date)\b", r"\1s", one)
     if kept.get("type") == "integer" and _set(written).get("type") != "integer":
         return "duration"  # milliseconds once parsed
-    word = {"path": "path", "password": "secret"}.get(kept.get("format", ""), WORDS[kept["type"]])
+    word = WORDS[kept.get("format", kept["type"])]
     return " ".join([word, *(f"{how} {kept[bound]:,}" for bound, how in BOUNDS.items() if bound in kept)])
 
 
