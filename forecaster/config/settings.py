@@ -13,10 +13,12 @@ from forecaster.config.stream import InputSettings, StateSettings, StreamSetting
 
 
 class MetricsSettings(Section):
-    """Where /metrics, /livez and /readyz are served; port 0 picks a free one."""
+    """Where metrics and probes are served."""
 
     host: str = "0.0.0.0"  # noqa: S104  # Prometheus and the probes come from outside
+    """address to listen at"""
     port: Annotated[int, Field(ge=0, le=65535)] = 9108
+    """`/metrics`, `/startupz`, `/readyz`, `/livez`; 0 takes a free one"""
 
 
 class Settings(BaseSettings):
@@ -27,8 +29,13 @@ class Settings(BaseSettings):
     )
 
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    """forecasts, dead letters, state and offsets of a batch in one transaction; with `"at_least_once"` offsets are
+    committed after the forecasts are acknowledged ([what is promised](delivery.md))"""
     emit: Literal["every", "latest"] = "every"
+    """forecast at each observation, or with `"latest"` only at the newest of each series in a batch"""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """processes of this daemon, each a member of the group with partitions of its own ([several
+    workers](workers.md))"""
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
     input: InputSettings = InputSettings()
