@@ -65,6 +65,18 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _covariates(self) -> "Settings":
+        named = {name: getattr(self.input, name) for name in ("past_covariates", "known_covariates")}
+        setting = next((f"input.{name}" for name, fields in named.items() if fields), None)
+        if setting is None:
+            return self
+        if self.model.task != "forecast" or self.model.network != "carried":
+            raise ValueError(f'{setting}: only model.task = "forecast" with model.network = "carried" takes covariates')
+        if self.stream.bar is not None and self.input.known_covariates:
+            raise ValueError("input.known_covariates: goes without stream.bar: its ticks tell of different horizons")
+        return self
+
+    @model_validator(mode="after")
     def _transactions_end_in_time(self) -> "Settings":
         kafka = self.kafka
         if self.delivery == "exactly_once" and kafka.transaction_timeout >= kafka.session_timeout:

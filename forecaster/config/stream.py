@@ -21,7 +21,7 @@ def _format_step(milliseconds: int | None) -> str:
 
 
 class InputSettings(Section):
-    """Where a record holds its series, time and value; a field may be a path such as `"data.p"`."""
+    """Where a record holds its series, time and value, and covariates; a field may be a path such as `"data.p"`."""
 
     format: Literal["json"] = "json"
     """an object a record, or an array of them"""
@@ -34,6 +34,12 @@ class InputSettings(Section):
     label_field: FieldPath | None = None
     """with `model.task = "classify"`, what `train` and `backtest` learn and score a tick by; serving does not read
     it"""
+    past_covariates: tuple[FieldPath, ...] = ()
+    """fields with a number each that the network sees of each tick beside its value; must be the bundle's
+    ([covariates](models/covariates.md))"""
+    known_covariates: tuple[FieldPath, ...] = ()
+    """fields with a list each: what it is at the tick's own step, then at each step of the horizon; must be the
+    bundle's"""
     time_unit: Literal["s", "ms", "us", "ns"] = "ms"
     """of numeric times"""
     value_format: Literal["number", "numeric_string"] = "number"
@@ -41,11 +47,18 @@ class InputSettings(Section):
 
     @model_validator(mode="after")
     def _apart(self) -> "InputSettings":
-        fields = self.series_field, self.time_field, self.value_field, self.label_field
+        fields = self.series_field, self.time_field, self.value_field, self.label_field, *self.covariates
         paths = [f"{path}." for path in fields if path is not None]
         if any(one.startswith(other) for one, other in permutations(paths, 2)):
-            raise ValueError("series_field, time_field, value_field and label_field: no two equal, none inside another")
+            raise ValueError(
+                "series_field, time_field, value_field, label_field and covariates: no two equal, none inside another"
+            )
         return self
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """All of them, past ones first."""
+        return self.past_covariates + self.known_covariates
 
 
 class StreamSettings(Section):
