@@ -20,6 +20,7 @@ from forecaster.config.model import (
 )
 from forecaster.config.settings import MetricsSettings, Settings
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
+from forecaster.config.web import WebSettings
 
 __all__ = [
     "CODED",
@@ -41,6 +42,7 @@ __all__ = [
     "Task",
     "TopicSettings",
     "TrainingSettings",
+    "WebSettings",
     "check_segments",
     "format_duration",
     "load_settings",
