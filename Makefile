@@ -68,6 +68,10 @@ bench-streams: $(VENV)/.project ## accuracy on sensors and prices beside the bes
 bench-family: $(VENV)/.project ## every kind of sequence model beside its baseline on real data (DATA=folder)
 	$(BIN)/python -m benchmarks.family --folder $(DATA) $(ARGS)
 
+.PHONY: bench-viewers
+bench-viewers: $(VENV)/.project ## what a hundred viewers of the live page cost the daemon (5 min)
+	$(BIN)/python -m benchmarks.viewers $(ARGS)
+
 $(VENV)/.locked: requirements/dev.txt
 	@test -n "$(PYTHON)" || { echo "make: found no Python 3.11, 3.12 or 3.13; name one with PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -88,9 +92,9 @@ BUILD_REQUIRES = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproje
 
 lock: $(UV) ## the lock files anew from pyproject.toml; ARGS=--upgrade takes the newest versions
 	$(BUILD_REQUIRES) | $(COMPILE) pyproject.toml - --extra cpu --extra librdkafka --extra demo --extra parquet --extra report \
-		--extra otel --extra tensorboard --group dev -o requirements/dev.txt
-	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra cpu --extra librdkafka --extra otel -o requirements/cpu.txt
-	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra gpu --extra librdkafka --extra otel -o requirements/gpu.txt
+		--extra otel --extra tensorboard --extra web --group dev -o requirements/dev.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra cpu --extra librdkafka --extra otel --extra web -o requirements/cpu.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra gpu --extra librdkafka --extra otel --extra web -o requirements/gpu.txt
 	$(BUILD_REQUIRES) | $(COMPILE) -c requirements/dev.txt - -o requirements/build.txt
 	sed -nE '/^(tensorflow|keras|numpy|kafka-python)/s/ *\\$$//p' requirements/dev.txt \
 		| $(COMPILE) pyproject.toml - --extra cpu --group peers -o requirements/peers.txt

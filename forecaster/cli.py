@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = command("run", _run, "Forecast the ticks of a Kafka topic until stopped.")
     run.add_argument("--worker", type=int, help=argparse.SUPPRESS)  # what the supervisor of several starts
+    run.add_argument("--page", type=int, help=argparse.SUPPRESS)  # what a daemon with web.enabled starts: a socket
     command("check-config", _check_config, "Print the effective configuration, or what is wrong with it.")
     command("healthcheck", _healthcheck, "Exit 0 if the daemon on this host is alive.")
 
@@ -158,13 +159,29 @@ def _run(options: argparse.Namespace) -> None:
         return _run_worker(options)
     settings = load_settings(options.config)
     configure_logging(settings.logs)
+    if options.page is not None:
+        from forecaster.web.page import serve_page
+
+        return serve_page(settings, options.page)
+    command = [sys.executable, "-m", "forecaster", *options.arguments]
+    expose = _expose(settings, command)
     if settings.workers > 1:
         from forecaster.supervisor import supervise
 
-        return supervise(settings, [sys.executable, "-m", "forecaster", *options.arguments])
+        return supervise(settings, command, expose)
+    return _serve(settings, expose)
+
+
+def _expose(settings: Settings, command: Sequence[str]) -> "Expose":
+    """The endpoints, and the live page where it is enabled."""
     from forecaster.web.endpoints import Endpoints
 
-    return _serve(settings, partial(Endpoints, settings.metrics.host, settings.metrics.port))
+    endpoints = partial(Endpoints, settings.metrics.host, settings.metrics.port)
+    if not settings.web.enabled:
+        return endpoints
+    from forecaster.web.page_process import PageProcess, beside_page
+
+    return beside_page(endpoints, PageProcess(settings.web, [*command, "--page"]))
 
 
 def _run_worker(options: argparse.Namespace) -> None:

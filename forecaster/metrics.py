@@ -91,6 +91,13 @@ class SupervisorMetrics:
         )
 
 
+def page_restarts(registry: CollectorRegistry) -> Counter:
+    """What a daemon that serves the live page adds."""
+    return Counter(
+        "forecaster_page_restarts", "Processes of the live page started again after one had died.", registry=registry
+    )
+
+
 class Metrics:
     """All metrics of one process, on a registry of their own."""
 

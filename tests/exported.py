@@ -5,7 +5,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import Metric
 
-from forecaster.metrics import ColumnHistogram, Metrics, PartitionGauge, SupervisorMetrics
+from forecaster.metrics import ColumnHistogram, Metrics, PartitionGauge, SupervisorMetrics, page_restarts
 from forecaster.totals import Totals
 
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
@@ -26,8 +26,9 @@ class Exported(NamedTuple):
 
 
 def exported() -> list[Exported]:
-    """Every metric of a daemon of one worker or of several, in the order of the declarations."""
+    """Every metric of a daemon, with several workers and the live page too, in the order of the declarations."""
     metrics, supervisor = Metrics(), SupervisorMetrics(Totals())
+    page_restarts(supervisor.registry)
     labels = labels_of(metrics) | labels_of(supervisor)
     return [
         Exported(family.name + ("_total" if family.type == "counter" else ""), family.type, labels.get(family.name, ()),

@@ -11,6 +11,7 @@ from forecaster.config.model import ModelSettings, TrainingSettings
 from forecaster.config.section import Section
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
 from forecaster.config.telemetry import LogSettings, TracingSettings
+from forecaster.config.web import WebSettings
 
 
 class MetricsSettings(Section):
@@ -47,6 +48,7 @@ class Settings(BaseSettings):
     metrics: MetricsSettings = MetricsSettings()
     logs: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
+    web: WebSettings = WebSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
