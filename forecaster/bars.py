@@ -13,10 +13,14 @@ def join_bars(items: np.ndarray, first: Int) -> np.ndarray:
     for name, fold in (("count", np.add), ("sum", np.add), ("low", np.minimum), ("high", np.maximum)):
         joined[name] = fold.reduceat(items[name], first)
     run = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(items))))
-    for name, place in (("first", first), ("last", np.append(first[1:], len(items)) - 1)):
+    ends = np.append(first[1:], len(items)) - 1
+    for name, place in (("first", first), ("last", ends)):
         at = _by_time(items, f"{name}_ms", run)[place]
         for column in (name, f"{name}_ms"):
             joined[column] = np.take_along_axis(items[column], at, axis=0)
+    if "covariates" in (items.dtype.names or ()):
+        latest = items["last_ms"].reshape(len(items), -1).max(axis=1)
+        joined["covariates"] = items["covariates"][np.lexsort((items["born"], latest, run))[ends]]
     return joined
 
 

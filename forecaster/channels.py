@@ -63,6 +63,7 @@ class Channels:
             value=block.value[row, channel],
             trigger=block.trigger[row],
             fresh=block.fresh[row],
+            covariates=None if block.covariates is None else block.covariates[row],
         )
         return spread, row
 

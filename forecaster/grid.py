@@ -10,16 +10,15 @@ NEVER = np.int64(-(2**62))
 OPEN = np.int64(2**62)
 
 
-def item_type(channels: tuple[int, ...] = ()) -> np.dtype:
-    """An item while it is open; the columns after `born`, of the shape `channels`, any kind of bar can be made of."""
-    return np.dtype(
-        [(name, "i8") for name in ("slot", "index", "born")]
-        + [(name, "i8", channels) for name in ("count", "first_ms", "last_ms")]
-        + [(name, "f8", channels) for name in ("sum", "low", "high", "first", "last")]
-    )
+def item_type(covariates: int = 0, channels: tuple[int, ...] = ()) -> np.dtype:
+    """An item while it is open; what any kind of bar can be made of stands behind `born`, in the shape `channels`.
 
-
-ITEM = item_type()
+    It may have a row of so many numbers of covariates: those of the tick that makes its last value.
+    """
+    columns: list[tuple[str, str, tuple[int, ...]]] = [(name, "i8", ()) for name in ("slot", "index", "born")]
+    columns += [(name, "i8", channels) for name in ("count", "first_ms", "last_ms")]
+    columns += [(name, "f8", channels) for name in ("sum", "low", "high", "first", "last")]
+    return np.dtype([*columns, ("covariates", "f8", (covariates,))] if covariates else columns)
 
 
 @dataclass(frozen=True, slots=True)

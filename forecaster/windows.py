@@ -8,7 +8,7 @@ import numpy as np
 from forecaster.channels import Channels
 from forecaster.config import StateSettings, StreamSettings
 from forecaster.event_time import EventTime, Observations
-from forecaster.grid import NEVER, Grid, item_type
+from forecaster.grid import NEVER, Grid
 from forecaster.records import Bool, Float, Int
 from forecaster.rings import RINGS, Rings
 from forecaster.series import Slots, copied, with_room
@@ -23,7 +23,8 @@ class Block:
 
     `value` is `[m]`, or `[m, channels]` of multivariate series until `Channels` spreads them, NaN where the observation
     is missing. `trigger` is the position of the tick that completed it, −1 for a step filled into a gap. `fresh` marks
-    the first row of a series that starts or starts anew: its state is forgotten before the row.
+    the first row of a series that starts or starts anew: its state is forgotten before the row. `covariates` are rows
+    `[m, width]`, None where there are none.
     """
 
     slot: Int
@@ -31,6 +32,7 @@ class Block:
     value: Float
     trigger: Int
     fresh: Bool
+    covariates: Float | None = None
 
     def __len__(self) -> int:
         return len(self.slot)
@@ -55,7 +57,8 @@ class Block:
 class Windows:
     """Event time, slots and the last `context_length` observations of every series, a ring for each of its channels.
 
-    Without `state` no series ever ends for being idle.
+    Without `state` no series ever ends for being idle. Ticks bring rows of so many numbers of `covariates`, of which
+    the first `kept` are kept beside each observation.
     """
 
     def __init__(
@@ -63,15 +66,18 @@ class Windows:
         stream: StreamSettings,
         context_length: int,
         state: StateSettings | None = None,
+        covariates: int = 0,
+        kept: int = 0,
         channels: tuple[str, ...] = (),
     ) -> None:
         self.grid = Grid(stream.step, stream.bar)
         self.slots = Slots()
         self.channels = Channels(channels)
-        idle_ttl_ms, item = state.idle_ttl if state else None, item_type(self.channels.shape)
-        self.event_time = EventTime(self.grid, stream.allowed_lateness, stream.late_restart, idle_ttl_ms, item)
+        idle_ttl_ms = state.idle_ttl if state else None
+        held = stream.allowed_lateness, stream.late_restart, idle_ttl_ms, covariates, self.channels.shape
+        self.event_time = EventTime(self.grid, *held)
         self._max_series = state.max_series if state else None
-        self.rings = Rings(context_length, state.window_type if state else "float32")
+        self.rings = Rings(context_length, state.window_type if state else "float32", kept)
         gap_ms = stream.gap_limit_ms(context_length)
         self._longest_gap = None if gap_ms is None else gap_ms // (stream.step or 1)
         self.changed = np.zeros(0, bool)  # slots whose state has moved since a checkpoint cleared them
@@ -85,15 +91,18 @@ class Windows:
         """Series that the state arrays have room for."""
         return len(self.changed)
 
-    def admit(self, partition: Int, series: list[str], time_ms: Int, value: Float) -> tuple[Int, Block]:
+    def admit(
+        self, partition: Int, series: list[str], time_ms: Int, value: Float, covariates: Float | None = None
+    ) -> tuple[Int, Block]:
         """Outcome of each tick (of `event_time`) and the block of observations they complete.
 
-        All arguments are `[n]` in record order, grouped by partition; `value` is `[n, channels]` where there are any.
+        All arguments are `[n]` in record order, grouped by partition; `value` is `[n, channels]` where there are any,
+        `covariates` are rows `[n, width]`.
         """
         slot = self.slots.assign(partition, series)
         self.grow()
         self.event_time.partition[slot] = partition
-        outcome, observations = self.event_time.admit(slot, time_ms, value)
+        outcome, observations = self.event_time.admit(slot, time_ms, value, covariates)
         self.changed[slot] = self.changed[observations.slot] = True
         self.closed_bars += len(observations.slot) if self.grid.bar else 0
         return outcome, self._fill(observations)
@@ -106,7 +115,7 @@ class Windows:
 
     def put(self, slots: Int, rows: Mapping[str, np.ndarray]) -> None:
         """Make `rows`, as `rows` gave them, the state of `slots`."""
-        rings = {name: self.channels.by_row(rows[name]) for name in RINGS}
+        rings = {name: self.channels.by_row(rows[name]) for name in RINGS if name in rows}
         self.rings.put(self.channels.rows(slots), rings)
         for name, array in self.event_time.arrays().items():
             array[slots] = rows[name]
@@ -140,7 +149,7 @@ class Windows:
         row = np.repeat(np.arange(len(missing)), missing + 1)
         behind = np.cumsum(missing + 1)[row] - 1 - np.arange(len(row))
         real = behind == 0
-        value = seen.value[row]
+        value, given = seen.value[row], seen.covariates
         value[~real] = np.nan
         return Block(
             slot=seen.slot[row],
@@ -148,6 +157,7 @@ class Windows:
             value=value,
             trigger=np.where(real, seen.trigger[row], -1),
             fresh=fresh[row] & real,
+            covariates=None if given is None else np.where(real[:, None], given[row], np.nan),
         )
 
     def forget(self, slots: Int) -> None:

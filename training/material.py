@@ -116,6 +116,7 @@ def _carried(candidate: Candidate, examples: Examples, split: Split, settings: S
         channels=settings.input.channels,
         inputs=len(features.input_names) + bool(settings.input.channels),
         recents=features.recents,
+        known=features.covariates.ahead,
         cell=model.cell,
         units=candidate.units,
         horizon=model.horizon,

@@ -13,6 +13,7 @@ MODELS: tuple[str, ...] = (
     "cells",
     "channels",
     "aggregates",
+    "covariates",
     "windows",
     "symbols",
     "classes",

@@ -17,7 +17,7 @@ from training.prepare import Source
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How a recording is split and scored: settings of each section, origins of the test part."""
+    """How a recording is split and scored: settings of `[stream]`, `[training]` and `[input]`, origins to score."""
 
     recording: Recording
     stream: dict[str, Any]
@@ -27,7 +27,8 @@ class Protocol:
 
     def train(self, seed: int, **model: Any) -> "Trained":
         """A model of the settings `model`, the best epoch by the validation part."""
-        settings = Settings(stream=self.stream, input=self.input, model=model, training=self.training | {"seed": seed})
+        training = self.training | {"seed": seed}
+        settings = Settings(input=self.input, stream=self.stream, model=model, training=training)
         begun = time.monotonic()
         manifest, network = train(Source([self.recording]), settings)
         return Trained(self, settings, manifest, network, time.monotonic() - begun)

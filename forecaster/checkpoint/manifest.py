@@ -135,8 +135,12 @@ class Identity:
 
     def layout_of(self, found: CheckpointManifest) -> Layout:
         """The arrays to take from the checkpoint: without the hidden state, where another network's weights made it."""
-        kind, (*channels, _) = self.layout["values"]
-        layout = self.layout | {"values": (kind, (*channels, found.context_length))}
+        axes = len(self.layout["rounds"][1])  # that a series has before those of its rings
+        layout = self.layout | {
+            name: (kind, (*shape[:axes], found.context_length, *shape[axes + 1 :]))
+            for name, (kind, shape) in self.layout.items()
+            if name in {"values", "covariates"}
+        }
         same_network = _parsed(NetworkSettings, found.network) == self.network
         if same_network and found.bundle.weights_sha256 == self.bundle.weights_sha256:
             return layout
