@@ -20,6 +20,7 @@ from forecaster.config.model import (
 )
 from forecaster.config.settings import MetricsSettings, Settings
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
+from forecaster.config.telemetry import LogSettings, TracingSettings
 from forecaster.config.web import WebSettings
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "CellKind",
     "InputSettings",
     "KafkaSettings",
+    "LogSettings",
     "MetricsSettings",
     "ModelSettings",
     "NetworkKind",
@@ -41,6 +43,7 @@ __all__ = [
     "StreamSettings",
     "Task",
     "TopicSettings",
+    "TracingSettings",
     "TrainingSettings",
     "WebSettings",
     "check_segments",
