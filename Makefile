@@ -92,7 +92,7 @@ BUILD_REQUIRES = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproje
 
 lock: $(UV) ## the lock files anew from pyproject.toml; ARGS=--upgrade takes the newest versions
 	$(BUILD_REQUIRES) | $(COMPILE) pyproject.toml - --extra cpu --extra librdkafka --extra demo --extra parquet --extra report \
-		--extra otel --extra tensorboard --extra web --group dev -o requirements/dev.txt
+		--extra otel --extra web --extra tensorboard --group dev -o requirements/dev.txt
 	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra cpu --extra librdkafka --extra otel --extra web -o requirements/cpu.txt
 	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra gpu --extra librdkafka --extra otel --extra web -o requirements/gpu.txt
 	$(BUILD_REQUIRES) | $(COMPILE) -c requirements/dev.txt - -o requirements/build.txt
