@@ -14,6 +14,7 @@ from forecaster.logs import event
 from forecaster.metrics import SupervisorMetrics
 from forecaster.totals import Totals
 from forecaster.web.endpoints import Endpoints, Probe
+from forecaster.web.tls import metrics_tls
 from forecaster.worker import Clock, Worker
 
 LOOK_S = 0.1
@@ -33,7 +34,8 @@ def supervise(settings: Settings, command: Sequence[str]) -> None:
     ]
     supervisor = Supervisor(workers, metrics, time.monotonic)
     probes = supervisor.probes(longest_turn_s(settings))
-    with Endpoints(settings.metrics.host, settings.metrics.port, metrics.registry, probes) as endpoints:
+    host, port, tls = settings.metrics.host, settings.metrics.port, metrics_tls(settings.metrics)
+    with Endpoints(host, port, metrics.registry, probes, tls) as endpoints:
         event("supervising", metrics_port=endpoints.port, workers=settings.workers)
         supervisor.stop_on_signals()
         supervisor.run(settings.kafka.shutdown_timeout / 1000)

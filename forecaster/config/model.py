@@ -53,6 +53,7 @@ class ModelSettings(Section):
     """The bundle to serve; the rest is what `train` builds (and `run` holds a bundle against)."""
 
     bundle: Path | None = None
+    public_key: Path | None = None
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")] = "gru"
     task: Task = "forecast"
     horizon: Annotated[int, Field(ge=1, le=10_000)] = 24

@@ -1,5 +1,6 @@
 """Every setting, as one frozen tree."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -17,6 +18,17 @@ class MetricsSettings(Section):
 
     host: str = "0.0.0.0"  # noqa: S104  # Prometheus and the probes come from outside
     port: Annotated[int, Field(ge=0, le=65535)] = 9108
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _tls_whole(self) -> "MetricsSettings":
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file: a certificate goes with its key, set both")
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError("tls_client_ca_file: there is no tls_cert_file")
+        return self
 
 
 class Settings(BaseSettings):
