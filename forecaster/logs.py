@@ -1,6 +1,8 @@
 """One JSON line on standard error for each event that matters; none for a tick."""
 
+import json
 import logging
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +10,15 @@ from typing import Any
 import orjson
 
 log = logging.getLogger("forecaster")
+
+# What a terminal or a viewer of logs takes for more than text: control characters, line ends of Unicode, marks that
+# turn the direction of what follows, and halves of characters.
+UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """`text` on one line that shows what is in it; inside a JSON string it is still the same text."""
+    return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class JsonFormatter(logging.Formatter):
@@ -30,7 +41,11 @@ class JsonFormatter(logging.Formatter):
             line["logger"] = record.name
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            text = orjson.dumps(line, default=str).decode()
+        except orjson.JSONEncodeError:  # half a character, or an integer of more than 64 bits
+            text = json.dumps({name: str(value) for name, value in line.items()})
+        return printable(text)
 
 
 def event(name: str, level: int = logging.INFO, **fields: object) -> None:
