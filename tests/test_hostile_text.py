@@ -17,7 +17,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from forecaster.config import Settings, StateSettings
-from forecaster.logs import UNSAFE, JsonFormatter, event, printable
+from forecaster.logs import UNSAFE, JsonFormatter, TextFormatter, event, printable
 from forecaster.records import Message
 from forecaster.testing import FakeClock, MemoryBroker
 
@@ -117,6 +117,13 @@ def test_an_event_is_one_line_of_json_that_gives_the_text_back(text: str, log: i
     (line,) = lines(log)
     assert UNSAFE.search(line) is None
     assert json.loads(line)["series"] == text
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "\ud800"])
+def test_an_event_is_one_line_of_text_too(text: str) -> None:
+    record = logging.makeLogRecord({"msg": text, "fields": {"series": text}})
+    (line,) = TextFormatter().format(record).splitlines()
+    assert UNSAFE.search(line) is None
 
 
 @settings(deadline=None)
