@@ -22,6 +22,7 @@ from forecaster.config import (
 )
 from forecaster.errors import BundleError, ConfigError
 from forecaster.features import LAST, FeatureSettings
+from forecaster.signing import check_signature, sign
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 MOST_BYTES = 1 << 30
@@ -273,12 +274,13 @@ def content_digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def read_bundle(folder: Path) -> tuple[Manifest, bytes]:
+def read_bundle(folder: Path, public_key: Path | None = None) -> tuple[Manifest, bytes]:
     """The manifest and the bytes of the weights in `folder`, each as its checksum says.
 
-    Raises `BundleError` with one line that names the file and the fault.
+    With a `public_key` only what its owner has signed is looked at. Raises `BundleError` with one line that names
+    the file and the fault.
     """
-    manifest, path = _load_manifest(folder / MANIFEST), folder / WEIGHTS
+    manifest, path = _load_manifest(folder / MANIFEST, public_key), folder / WEIGHTS
     weights = _read(path)
     if hashlib.sha256(weights).hexdigest() != manifest.weights_sha256:
         raise BundleError(f"{path}: truncated or altered: its sha256 is not the one in {MANIFEST}")
@@ -292,8 +294,16 @@ def configured_bundle(settings: Settings) -> Path:
     return settings.model.bundle
 
 
-def _load_manifest(path: Path) -> Manifest:
+def sign_bundle(folder: Path, private_key: Path) -> Path:
+    """Sign the bundle in `folder`, which must be whole; returns the file with the signature."""
+    read_bundle(folder)
+    return sign(_read(folder / MANIFEST), folder, private_key)
+
+
+def _load_manifest(path: Path, public_key: Path | None) -> Manifest:
     content = _read(path)
+    if public_key is not None:
+        check_signature(content, path.parent, public_key)
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:

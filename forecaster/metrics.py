@@ -91,11 +91,16 @@ class SupervisorMetrics:
         )
 
 
-def page_restarts(registry: CollectorRegistry) -> Counter:
-    """What a daemon that serves the live page adds."""
-    return Counter(
-        "forecaster_page_restarts", "Processes of the live page started again after one had died.", registry=registry
-    )
+class PageMetrics:
+    """What a daemon that serves the live page adds to those on `registry`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.restarts = Counter(
+            "forecaster_page_restarts",
+            "Processes of the live page started again after one had died.",
+            registry=registry,
+        )
 
 
 class Metrics:

@@ -1,5 +1,6 @@
 """Every setting, as one frozen tree."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -21,6 +22,21 @@ class MetricsSettings(Section):
     """address to listen at"""
     port: Annotated[int, Field(ge=0, le=65535)] = 9108
     """`/metrics`, `/startupz`, `/readyz`, `/livez`; 0 takes a free one"""
+    tls_cert_file: Path | None = None
+    """PEM file of a certificate: everything above is served over TLS then"""
+    tls_key_file: Path | None = None
+    """PEM file of its key"""
+    tls_client_ca_file: Path | None = None
+    """PEM file of the authorities that sign clients' certificates: `/metrics` is for those who show one, the probes
+    for all"""
+
+    @model_validator(mode="after")
+    def _tls_whole(self) -> "MetricsSettings":
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file: a certificate goes with its key, set both")
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError("tls_client_ca_file: there is no tls_cert_file")
+        return self
 
 
 class Settings(BaseSettings):

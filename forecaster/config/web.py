@@ -9,7 +9,7 @@ from forecaster.config.section import Section
 
 
 class WebSettings(Section):
-    """Where the live page is served, and what bounds it ([the live page](live-page.md))."""
+    """Where [the live page](live-page.md) is served, and what bounds it."""
 
     enabled: bool = False
     """serve the live page (`pip install "forecaster[web]"`)"""

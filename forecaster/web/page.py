@@ -27,7 +27,7 @@ from forecaster.web.reader import TopicReader
 from forecaster.web.viewers import Viewers
 from forecaster.web.vitals import Vitals
 
-NICENESS = 10  # the daemon's forecasts come first
+NICENESS = 15  # where every core is busy it gets a thirtieth of one: the forecasts come first
 GRACE_S = 1
 SPARE_CONNECTIONS = 100  # for files and searches, beside those of the viewers
 MOST_HEADERS = 2**14  # bytes
@@ -40,15 +40,15 @@ def serve_page(settings: Settings, descriptor: int) -> None:
     horizon = read_bundle(configured_bundle(settings))[0].network.horizon
     fleet, vitals, viewers = Fleet(settings, horizon), Vitals(), Viewers(settings.web.max_viewers)
     broadcast = Broadcast(fleet, vitals, viewers, time.time)
+    sources = (settings.topics.input, fleet.take_ticks), (settings.topics.output, fleet.take_answers)
+    readers = [TopicReader(settings, topic, take, fleet.skip) for topic, take in sources]
+    broadcast.connected = lambda: all(reader.connected for reader in readers)
+    server = make_server(settings.web, broadcast, lambda: all(reader.caught_up for reader in readers))
+    threading.excepthook = partial(_end, server)
+    _listen(sys.stdin.buffer, vitals, server)
     with ExitStack() as stack:
-        readers = [
-            stack.enter_context(TopicReader(settings, topic, take, fleet.skip))
-            for topic, take in ((settings.topics.input, fleet.take_ticks), (settings.topics.output, fleet.take_answers))
-        ]
-        broadcast.connected = lambda: all(reader.connected for reader in readers)
-        server = make_server(settings.web, broadcast, lambda: all(reader.caught_up for reader in readers))
-        _listen(sys.stdin.buffer, vitals, server)
-        threading.excepthook = partial(_end, server)
+        for reader in readers:
+            stack.enter_context(reader)
         asyncio.run(server.serve_and_broadcast(socket.socket(fileno=descriptor)))
 
 

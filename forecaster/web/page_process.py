@@ -5,7 +5,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 
@@ -16,7 +16,7 @@ from forecaster.config import WebSettings
 from forecaster.daemon import Expose, Exposed
 from forecaster.errors import ConfigError
 from forecaster.logs import event
-from forecaster.metrics import page_restarts
+from forecaster.metrics import PageMetrics
 from forecaster.web.endpoints import Probe
 
 EVERY_S = 1.0
@@ -45,8 +45,8 @@ class PageProcess:
     @contextmanager
     def showing(self, registry: CollectorRegistry) -> Iterator[None]:
         """Within the block the page is served, and shows the metrics of `registry`."""
-        restarts = page_restarts(registry)
-        thread = threading.Thread(target=self._keep, args=(registry, restarts.inc), name="page", daemon=True)
+        metrics = PageMetrics(registry)
+        thread = threading.Thread(target=self._keep, args=(metrics,), name="page", daemon=True)
         with self._socket:
             event("page", address=self.address)
             thread.start()
@@ -55,13 +55,13 @@ class PageProcess:
             finally:
                 self._stop(thread)
 
-    def _keep(self, registry: CollectorRegistry, count_restart: Callable[[], None]) -> None:
+    def _keep(self, metrics: PageMetrics) -> None:
         """Have a process that serves, until the end; after each death a longer pause."""
         pause = 0.0
         while not self._stopping.wait(pause):
             if pause:
-                count_restart()
-            began, code = time.monotonic(), self._serve(registry)
+                metrics.restarts.inc()
+            began, code = time.monotonic(), self._serve(metrics.registry)
             if self._stopping.is_set():
                 return
             pause = 1.0 if time.monotonic() - began > LONGEST_PAUSE_S else min(LONGEST_PAUSE_S, 2 * pause or 1.0)
