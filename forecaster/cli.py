@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from forecaster import __version__
 from forecaster.cli_input import add_input_arguments, input_parts, time_ms
+from forecaster.cli_operate import add_operator_commands
 from forecaster.config import Settings, format_duration, load_settings
 from forecaster.errors import ConfigError, ForecasterError
 from forecaster.logs import configure_logging
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, function: Callable[[argparse.Namespace], None], help_: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help_, description=help_)
         sub.set_defaults(command=function)
-        if name != "demo":
+        if name not in {"demo", "fetch"}:
             sub.add_argument("--config", type=Path, metavar="FILE", help="TOML file; the environment wins over it")
         return sub
 
@@ -98,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     pace = produce.add_mutually_exclusive_group()
     pace.add_argument("--rate", type=_positive, metavar="N", help="ticks a second")
     pace.add_argument("--speedup", type=_positive, metavar="X", help="event time this many times as fast as it was")
+
+    add_operator_commands(command)
 
     demo = command("demo", _demo, "Train, stream and forecast on a broker of its own; nothing else is needed.")
     demo.add_argument("--seconds", type=_positive, default=60.0, metavar="S", help="how long to stream (60)")
