@@ -42,7 +42,7 @@ class StreamSettings(Section):
     step: Annotated[
         int | None,
         BeforeValidator(_parse_step),
-        PlainSerializer(lambda ms: "tick" if ms is None else format_duration(ms)),
+        PlainSerializer(lambda ms: "tick" if ms is None else format_duration(ms), return_type=str),
     ] = 1_000
     bar: Literal["last", "mean", "sum", "count", "min", "max", "ohlc-mean"] | None = None
     allowed_lateness: Duration = 0
