@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 ARGS ?=
 
-.PHONY: demo test chaos chaos-short lint lint-deploy chart image-check bench bench-quick bench-recovery bench-training bench-accuracy bench-accuracy-quick bench-streams bench-family lock clean help
+.PHONY: demo test test-secure chaos chaos-short lint bench bench-quick bench-recovery bench-training bench-accuracy bench-accuracy-quick bench-streams bench-family lock clean help
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -15,6 +15,9 @@ demo: $(VENV)/.project ## a broker, ticks, forecasts and a live page, all on thi
 
 test: $(VENV)/.project ## every test, also those against a real Kafka (needs Java 17 and Maven)
 	$(BIN)/pytest $(ARGS)
+
+test-secure: $(VENV)/.project ## the whole contract of both Kafka clients over TLS with SCRAM, and over mutual TLS
+	FORECASTER_TEST_WHOLE_CONTRACT=1 $(BIN)/pytest tests/integration/test_secure_contract.py $(ARGS)
 
 chaos: $(VENV)/.project ## break things for hours and count what is lost; a second call goes on (ARGS="kill --count 50")
 	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
@@ -27,6 +30,7 @@ lint: $(VENV)/.project ## ruff and mypy
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+.PHONY: lint-deploy chart image-check
 lint-deploy: $(DEPLOY)/.locked ## Dockerfile, chart, manifests and alerts against their schemas (needs npm and promtool)
 	$(DEPLOY)/bin/python deploy/checks/lint.py
 
@@ -94,9 +98,9 @@ BUILD_REQUIRES = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproje
 
 lock: $(UV) ## the lock files anew from pyproject.toml; ARGS=--upgrade takes the newest versions
 	$(BUILD_REQUIRES) | $(COMPILE) pyproject.toml - --extra cpu --extra librdkafka --extra demo --extra parquet --extra report \
-		--extra tensorboard --group dev -o requirements/dev.txt
-	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra cpu --extra librdkafka -o requirements/cpu.txt
-	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra gpu --extra librdkafka -o requirements/gpu.txt
+		--extra tensorboard --extra signing --group dev -o requirements/dev.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra cpu --extra librdkafka --extra signing -o requirements/cpu.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra gpu --extra librdkafka --extra signing -o requirements/gpu.txt
 	$(BUILD_REQUIRES) | $(COMPILE) -c requirements/dev.txt - -o requirements/build.txt
 	sed -nE '/^(tensorflow|keras|numpy|kafka-python)/s/ *\\$$//p' requirements/dev.txt \
 		| $(COMPILE) pyproject.toml - --extra cpu --group peers -o requirements/peers.txt

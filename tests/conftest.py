@@ -13,6 +13,7 @@ with warnings.catch_warnings():
     # kafka-python reads its schemas through importlib.resources.read_text, deprecated in Python 3.11 to 3.12.
     warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
     import kafka as kafka_python  # noqa: F401
+    from integration.secure_broker import SecureBroker
 
 
 # kafka-python leaves the socket of a refused connection (never connected, so without a peer) to the garbage collector.
@@ -48,6 +49,21 @@ def kafka_broker() -> Iterator[KafkaBroker | None]:
         yield broker
     finally:
         broker.close()
+
+
+@pytest.fixture(scope="session")
+def secure_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
+    """A broker of our own with a listener for each kind of security."""
+    missing = missing_tools()
+    if missing is not None:
+        refuse = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        refuse(f"NO KAFKA, NO SECURITY PROVEN ON A REAL BROKER: {missing}")
+    secure = SecureBroker(tmp_path_factory.mktemp("secure"))
+    try:
+        secure.broker.start()
+        yield secure
+    finally:
+        secure.broker.close()
 
 
 @pytest.fixture(scope="session")
