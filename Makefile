@@ -98,9 +98,9 @@ BUILD_REQUIRES = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproje
 
 lock: $(UV) ## the lock files anew from pyproject.toml; ARGS=--upgrade takes the newest versions
 	$(BUILD_REQUIRES) | $(COMPILE) pyproject.toml - --extra cpu --extra librdkafka --extra demo --extra parquet --extra report \
-		--extra tensorboard --extra signing --group dev -o requirements/dev.txt
-	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra cpu --extra librdkafka --extra signing -o requirements/cpu.txt
-	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra gpu --extra librdkafka --extra signing -o requirements/gpu.txt
+		--extra tensorboard --extra signing --extra otel --group dev -o requirements/dev.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra cpu --extra librdkafka --extra signing --extra otel -o requirements/cpu.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra gpu --extra librdkafka --extra signing --extra otel -o requirements/gpu.txt
 	$(BUILD_REQUIRES) | $(COMPILE) -c requirements/dev.txt - -o requirements/build.txt
 	sed -nE '/^(tensorflow|keras|numpy|kafka-python)/s/ *\\$$//p' requirements/dev.txt \
 		| $(COMPILE) pyproject.toml - --extra cpu --group peers -o requirements/peers.txt

@@ -169,6 +169,12 @@ class Manifest(BaseModel):
         """Values that a series must have had until its forecasts are no longer those of a warming one."""
         return max(self.context_length, *self.features.seasons, 1)
 
+    @property
+    def trained_until_ms(self) -> int | None:
+        """Event time of the newest observation that the model was trained or chosen by; None where nobody noted it."""
+        end = self.training.get("validation_end_ms")
+        return end if isinstance(end, int) else None
+
     def rebuild_span_ms(self) -> int | None:
         """Event time after which nothing older matters to any state; None where steps have no length."""
         if self.step_ms is None:

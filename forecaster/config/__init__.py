@@ -20,6 +20,7 @@ from forecaster.config.model import (
 )
 from forecaster.config.settings import MetricsSettings, Settings
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
+from forecaster.config.telemetry import LogSettings, TracingSettings
 
 __all__ = [
     "CODED",
@@ -28,6 +29,7 @@ __all__ = [
     "CellKind",
     "InputSettings",
     "KafkaSettings",
+    "LogSettings",
     "MetricsSettings",
     "ModelSettings",
     "NetworkKind",
@@ -40,6 +42,7 @@ __all__ = [
     "StreamSettings",
     "Task",
     "TopicSettings",
+    "TracingSettings",
     "TrainingSettings",
     "check_segments",
     "format_duration",

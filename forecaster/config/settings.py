@@ -10,6 +10,7 @@ from forecaster.config.kafka import KafkaSettings, TopicSettings
 from forecaster.config.model import ModelSettings, TrainingSettings
 from forecaster.config.section import Section
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
+from forecaster.config.telemetry import LogSettings, TracingSettings
 
 
 class MetricsSettings(Section):
@@ -37,6 +38,8 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     metrics: MetricsSettings = MetricsSettings()
+    logs: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
