@@ -20,7 +20,9 @@ OWNED = {
 
 
 def settings_schema() -> dict[str, Any]:
-    """Schema by name of the class. Durations are text, as written; a setting that may be unset is left out instead."""
+    """Schema by name of the class. Durations are text, as written; what is not set is left out. What each setting means
+    stands in docs/configuration.md alone.
+    """
     root = Settings.model_json_schema(mode="serialization")
     classes = {**root.pop("$defs"), "Settings": root}
     for name, schema in classes.items():
@@ -28,18 +30,19 @@ def settings_schema() -> dict[str, Any]:
         for setting in OWNED.get(name, set()) & settings.keys():
             del settings[setting]
         schema["properties"] = {setting: _stripped(settings[setting]) for setting in settings}
-        schema.pop("title", None)
+        del schema["title"]
+        schema.pop("description", None)
     return classes
 
 
 def _stripped(setting: dict[str, Any]) -> dict[str, Any]:
-    """A setting without its title, the null that stands for unset, and a default that its section has already."""
+    """A setting without the null that stands for unset, and without a default that its section has already."""
     kinds = [kind for kind in setting.pop("anyOf", []) if kind != {"type": "null"}]
     setting = {**setting, **(kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})}
     default = setting.pop("default", None)
     if default is not None and "$ref" not in setting:
         setting["default"] = default
-    return {key: value for key, value in setting.items() if key not in {"title", "writeOnly", "format"}}
+    return {key: value for key, value in setting.items() if key not in {"title", "description", "writeOnly", "format"}}
 
 
 def write() -> None:

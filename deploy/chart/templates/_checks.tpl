@@ -11,9 +11,6 @@
 {{- if and $values.kafka.userSecret.name (eq $protocol "PLAINTEXT") -}}
 {{- fail "kafka.userSecret.name: config.kafka.security_protocol = PLAINTEXT makes no use of it" -}}
 {{- end -}}
-{{- if dig "metrics" "tls_client_ca_file" "" $values.config -}}
-{{- fail "config.metrics.tls_client_ca_file: Kubernetes' probes have no certificate to show" -}}
-{{- end -}}
 {{- if eq (include "forecaster.metricsPort" .) "0" -}}
 {{- fail "config.metrics.port: 0 is a port that nobody knows" -}}
 {{- end -}}
