@@ -22,6 +22,7 @@ from forecaster.config import (
 )
 from forecaster.errors import BundleError, ConfigError
 from forecaster.features import LAST, FeatureSettings
+from forecaster.signing import check_signature, sign
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 MOST_BYTES = 1 << 30
@@ -35,14 +36,14 @@ KINDS: dict[Task, MessageKind] = {"forecast": "forecast", "classify": "class", "
 class NetworkSettings(BaseModel):
     """Shape of the network. `quantiles` ascend and contain 0.5.
 
-    A "carried" network takes `inputs` features of one observation and `recents` of each horizon step, a
-    "segment" network a window of `inputs` observations, in segments of `segment_length`. What a window is short
-    of is padding, which is masked, or was filled by the bundles that knew no other. An "encoder-decoder" takes
-    such a window with `calendar` terms of each step, of the horizon too, and of the newest observation the
-    `features` and `recents` that a carried network takes. One for codes knows those of its `vocabulary` and takes
-    the id of one, and tells `labels` apart or the code that comes next. One for paths draws scaled values between
-    the edges of `bins`, which ascend, and knows the calendar of `seasons`. With an `aggregate` of the horizon that
-    is all that is forecast, and `recents` are of it.
+    A "carried" network takes `inputs` features of one observation, and of each horizon step `recents` and `known`
+    numbers of its covariates, a "segment" network a window of `inputs` observations, in segments of
+    `segment_length`. What a window is short of is padding, which is masked, or was filled by the bundles that knew no
+    other. An "encoder-decoder" takes such a window with `calendar` terms of each step, of the horizon too, and of the
+    newest observation the `features` and `recents` that a carried network takes. One for codes knows those of its
+    `vocabulary` and takes the id of one, and tells `labels` apart or the code that comes next. One for paths draws
+    scaled values between the edges of `bins`, which ascend, and knows the calendar of `seasons`. With an `aggregate`
+    of the horizon that is all that is forecast, and `recents` and `known` are of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +61,7 @@ class NetworkSettings(BaseModel):
     seasons: tuple[PositiveInt, ...] = ()
     inputs: PositiveInt
     recents: NonNegativeInt = 0
+    known: NonNegativeInt = 0
     cell: CellKind = "gru"
     units: tuple[PositiveInt, ...] = Field(min_length=1)
     horizon: PositiveInt
@@ -111,6 +113,11 @@ class NetworkSettings(BaseModel):
         return self
 
     @property
+    def ahead(self) -> int:
+        """Numbers that each output is shown of its step."""
+        return self.recents + self.known
+
+    @property
     def outputs(self) -> int:
         """Numbers forecast at each quantile: one a step of the horizon, or their aggregate alone."""
         return 1 if self.aggregate else self.horizon
@@ -144,6 +151,15 @@ class Manifest(BaseModel):
     def _kind_of_its_task(self) -> "Manifest":
         if self.kind != KINDS[self.network.task]:
             raise ValueError(f'kind: task = "{self.network.task}" makes messages of kind "{KINDS[self.network.task]}"')
+        return self
+
+    @model_validator(mode="after")
+    def _covariates_fit(self) -> "Manifest":
+        given, network = self.features.covariates, self.network
+        if given.names and (network.kind != "carried" or network.task != "forecast"):
+            raise ValueError("features.covariates belong to a carried network that forecasts")
+        if network.known != given.ahead or given.horizon not in {0, network.horizon}:
+            raise ValueError("network.known and horizon are not those of features.covariates")
         return self
 
     @model_validator(mode="after")
@@ -195,8 +211,12 @@ class Manifest(BaseModel):
             "stream.step": (duration(settings.stream.step), duration(self.step_ms)),
             "stream.bar": (settings.stream.bar, self.bar),
             "model.task": (settings.model.task, self.network.task),
+            "input.past_covariates": (settings.input.past_covariates, self.features.covariates.past),
+            "input.known_covariates": (settings.input.known_covariates, self.features.covariates.known),
         }
-        stated = settings.model.model_fields_set
+        stated = set(settings.model.model_fields_set)
+        if self.features.covariates.known:
+            stated.add("horizon")  # what a recording's ticks tell of it is cut by the setting
         wanted |= {
             f"model.{name}": (getattr(settings.model, name), made)
             for name, made in (
@@ -239,12 +259,13 @@ def content_digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def read_bundle(folder: Path) -> tuple[Manifest, bytes]:
+def read_bundle(folder: Path, public_key: Path | None = None) -> tuple[Manifest, bytes]:
     """The manifest and the bytes of the weights in `folder`, each as its checksum says.
 
-    Raises `BundleError` with one line that names the file and the fault.
+    With a `public_key` only what its owner has signed is looked at. Raises `BundleError` with one line that names
+    the file and the fault.
     """
-    manifest, path = _load_manifest(folder / MANIFEST), folder / WEIGHTS
+    manifest, path = _load_manifest(folder / MANIFEST, public_key), folder / WEIGHTS
     weights = _read(path)
     if hashlib.sha256(weights).hexdigest() != manifest.weights_sha256:
         raise BundleError(f"{path}: truncated or altered: its sha256 is not the one in {MANIFEST}")
@@ -258,8 +279,16 @@ def configured_bundle(settings: Settings) -> Path:
     return settings.model.bundle
 
 
-def _load_manifest(path: Path) -> Manifest:
+def sign_bundle(folder: Path, private_key: Path) -> Path:
+    """Sign the bundle in `folder`, which must be whole; returns the file with the signature."""
+    read_bundle(folder)
+    return sign(_read(folder / MANIFEST), folder, private_key)
+
+
+def _load_manifest(path: Path, public_key: Path | None) -> Manifest:
     content = _read(path)
+    if public_key is not None:
+        check_signature(content, path.parent, public_key)
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:

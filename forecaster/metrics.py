@@ -91,6 +91,18 @@ class SupervisorMetrics:
         )
 
 
+class PageMetrics:
+    """What a daemon that serves the live page adds to those on `registry`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.restarts = Counter(
+            "forecaster_page_restarts",
+            "Processes of the live page started again after one had died.",
+            registry=registry,
+        )
+
+
 class Metrics:
     """All metrics of one process, on a registry of their own."""
 

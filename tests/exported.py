@@ -5,7 +5,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import Metric
 
-from forecaster.metrics import ColumnHistogram, Metrics, PartitionGauge, SupervisorMetrics
+from forecaster.metrics import ColumnHistogram, Metrics, PageMetrics, PartitionGauge, SupervisorMetrics
 from forecaster.totals import Totals
 
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
@@ -26,13 +26,13 @@ class Exported(NamedTuple):
 
 
 def exported() -> list[Exported]:
-    """Every metric of a daemon of one worker or of several, in the order of the declarations."""
-    metrics, supervisor = Metrics(), SupervisorMetrics(Totals())
-    labels = labels_of(metrics) | labels_of(supervisor)
+    """Every metric of a daemon of one worker, of several, or with a page, in the order of the declarations."""
+    metrics, supervisor, page = Metrics(), SupervisorMetrics(Totals()), PageMetrics(CollectorRegistry())
+    labels = labels_of(metrics) | labels_of(supervisor) | labels_of(page)
     return [
         Exported(family.name + ("_total" if family.type == "counter" else ""), family.type, labels.get(family.name, ()),
                  family.documentation)
-        for family in [*families(metrics.registry), *families(supervisor.registry)]
+        for family in [*families(metrics.registry), *families(supervisor.registry), *families(page.registry)]
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from forecaster.config import Settings, format_duration
 from forecaster.errors import ConfigError
 from forecaster.features import LAST, FeatureSettings
+from training.covariates import measured_covariates
 from training.data import Scratch
 from training.prepare import Prepared
 from training.seasons import likely_seasons
@@ -39,9 +40,10 @@ def candidates(prepared: Prepared, settings: Settings, scratch: Scratch) -> list
         offered = likely_seasons(prepared.data, prepared.split, settings, scratch)
     else:
         offered = [tuple(season // (step_ms or 1) for season in model.seasons)]
-    made = []
+    made, covariates = [], measured_covariates(prepared.data, prepared.split, settings)
     for seasons in offered:
         features = FeatureSettings.derive(seasons, model.context_length, model.transform)
+        features = features.model_copy(update={"covariates": covariates})
         features = _first_scale(windowed(features) if model.network == "segment" else features, prepared, scratch)
         made.append(features)
     return [Candidate(*one) for one in product(made, settings.training.sizes or (model.units,))]

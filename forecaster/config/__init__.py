@@ -21,6 +21,7 @@ from forecaster.config.model import (
 from forecaster.config.settings import MetricsSettings, Settings
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
 from forecaster.config.telemetry import LogSettings, TracingSettings
+from forecaster.config.web import WebSettings
 
 __all__ = [
     "CODED",
@@ -44,6 +45,7 @@ __all__ = [
     "TopicSettings",
     "TracingSettings",
     "TrainingSettings",
+    "WebSettings",
     "check_segments",
     "format_duration",
     "load_settings",
