@@ -20,9 +20,7 @@ OWNED = {
 
 
 def settings_schema() -> dict[str, Any]:
-    """Schema by name of the class. Durations are text, as written; what is not set is left out. What each setting means
-    stands in docs/configuration.md alone.
-    """
+    """Schema by name of the class. Durations are text; what each setting means, docs/configuration.md says."""
     root = Settings.model_json_schema(mode="serialization")
     classes = {**root.pop("$defs"), "Settings": root}
     for name, schema in classes.items():
