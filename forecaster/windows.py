@@ -58,7 +58,7 @@ class Windows:
     """
 
     def __init__(self, stream: StreamSettings, context_length: int, state: StateSettings | None = None) -> None:
-        self.grid = Grid(stream.step, stream.bar)
+        self.grid = Grid.of(stream)
         self.slots = Slots()
         idle_ttl_ms = state.idle_ttl if state else None
         self.event_time = EventTime(self.grid, stream.allowed_lateness, stream.late_restart, idle_ttl_ms)
@@ -80,12 +80,12 @@ class Windows:
     def admit(self, partition: Int, series: list[str], time_ms: Int, value: Float) -> tuple[Int, Block]:
         """Outcome of each tick (of `event_time`) and the block of observations they complete.
 
-        All arguments are `[n]` in record order, grouped by partition.
+        All arguments are `[n]` in record order, grouped by partition, none of them in closed hours.
         """
         slot = self.slots.assign(partition, series)
         self.grow()
         self.event_time.partition[slot] = partition
-        outcome, observations = self.event_time.admit(slot, time_ms, value)
+        outcome, observations = self.event_time.admit(slot, self.grid.own_ms(time_ms), value)
         self.changed[slot] = self.changed[observations.slot] = True
         self.closed_bars += len(observations.slot) if self.grid.bar else 0
         return outcome, self._fill(observations)

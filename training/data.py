@@ -145,6 +145,7 @@ def sequences(
     with Spool(scratch) as spool:
         for read in parts:
             part = left_out.positive(read) if settings.model.transform == "log" else read
+            part = left_out.open(part, windows.grid)
             names = [part.names[n] for n in part.series.tolist()]
             outcome, block = windows.admit(np.full(len(part), part.partition), names, part.time_ms, part.value)
             left_out.add(part, outcome)

@@ -51,6 +51,7 @@ def observe(recording: Recording, stream: StreamSettings, context_length: int, *
     windows = Windows(stream, context_length)
     if log:
         recording = LeftOut().positive(recording)
+    recording = LeftOut().open(recording, windows.grid)
     names = [recording.names[n] for n in recording.series.tolist()]
     partition = np.zeros(len(recording), np.int64)
     outcome, block = windows.admit(partition, names, recording.time_ms, recording.value)

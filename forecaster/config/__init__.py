@@ -18,6 +18,7 @@ from forecaster.config.model import (
     TrainingSettings,
     check_segments,
 )
+from forecaster.config.sessions import SessionSettings
 from forecaster.config.settings import MetricsSettings, Settings
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
 
@@ -34,6 +35,7 @@ __all__ = [
     "Precision",
     "Quantiles",
     "SamplingSettings",
+    "SessionSettings",
     "Settings",
     "ShortWindows",
     "StateSettings",

@@ -2,11 +2,13 @@
 
 from itertools import permutations
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from forecaster.config.durations import Duration, PositiveDuration, format_duration, parse_duration
 from forecaster.config.section import Section
+from forecaster.config.sessions import SessionSettings
 
 PER_MS = {"s": 0.001, "ms": 1.0, "us": 1_000.0, "ns": 1_000_000.0}  # of each `input.time_unit`
 FieldPath = Annotated[str, Field(pattern=r'^[^."\\\x00-\x1f]+(\.[^."\\\x00-\x1f]+)*$')]
@@ -14,6 +16,17 @@ FieldPath = Annotated[str, Field(pattern=r'^[^."\\\x00-\x1f]+(\.[^."\\\x00-\x1f]
 
 def _parse_step(text: object) -> int | None:
     return None if text == "tick" else parse_duration(text)
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        raise ValueError(f'{name!r} is no time zone that this machine knows: write it as "Europe/London"') from None
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
 
 
 class InputSettings(Section):
@@ -45,6 +58,8 @@ class StreamSettings(Section):
         PlainSerializer(lambda ms: "tick" if ms is None else format_duration(ms)),
     ] = 1_000
     bar: Literal["last", "mean", "sum", "count", "min", "max", "ohlc-mean"] | None = None
+    time_zone: TimeZone = "UTC"
+    sessions: SessionSettings = SessionSettings()
     allowed_lateness: Duration = 0
     max_gap: Duration | None = None
     max_future: PositiveDuration = 3_600_000
@@ -57,6 +72,8 @@ class StreamSettings(Section):
             raise ValueError("step must be longer than nothing")
         if self.step is None and self.bar is not None:
             raise ValueError('bar needs a step with a duration, not "tick"')
+        if self.step is None and self.time_zone != "UTC" and not self.sessions.hours:
+            raise ValueError('time_zone: events that are steps of their own (step = "tick") have no time of day')
         return self
 
     def gap_limit_ms(self, context_length: int) -> int | None:
