@@ -81,4 +81,5 @@ def _phases(sessions: SessionSettings, step_ms: int, cycle: int) -> Int:
     for start, end in sessions.week():
         steps = -(-(end - start) * MINUTE_MS // step_ms)
         opened[((monday_ms + start * MINUTE_MS) // step_ms + np.arange(min(steps, cycle))) % cycle] = True
-    return np.maximum(np.cumsum(opened) - 1, 0)
+    phase: Int = np.maximum(np.cumsum(opened) - 1, 0)
+    return phase

@@ -43,7 +43,8 @@ class Sessions:
         place = np.maximum(reached(self.start_ms, time_ms) - 1, 0)
         begin, end = self.begin[place], self.begin[place + 1]
         within = np.minimum(begin + np.maximum(time_ms - self.start_ms[place], 0), end - 1 - self.rounding)
-        return np.where(time_ms < self.end_ms[place], within, end)
+        found: Int = np.where(time_ms < self.end_ms[place], within, end)
+        return found
 
     def time_ms(self, open_ms: Int) -> Int:
         """Event time at which a step begins that does so at `open_ms`: an opening where a session has ended by then."""

@@ -1,5 +1,8 @@
 """Wall clocks in arrays read what zoneinfo's read, when clocks are changed too."""
 
+import os
+import subprocess
+import sys
 from datetime import timedelta
 
 import numpy as np
@@ -60,3 +63,10 @@ def test_the_edges_reached_are_those_not_above(edges, places):
     assert reached(np.array(edges, np.int64), np.array(places, np.int64)).tolist() == [
         sum(edge <= place for edge in edges) for place in places
     ]
+
+
+def test_a_system_without_a_database_of_time_zones_reads_the_package():
+    code = "from forecaster.time_zone import zone; print(len(zone('Europe/London').at_ms))"
+    without = os.environ | {"PYTHONTZPATH": ""}
+    done = subprocess.run([sys.executable, "-c", code], env=without, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == len(zone("Europe/London").at_ms)
