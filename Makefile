@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 ARGS ?=
 
-.PHONY: demo test chaos chaos-short lint bench bench-quick bench-recovery bench-training bench-accuracy bench-accuracy-quick bench-streams bench-family lock clean help
+.PHONY: demo test chaos chaos-short lint bench bench-quick bench-recovery bench-training bench-accuracy bench-accuracy-quick bench-streams bench-family config-reference docs docs-serve lock clean help
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -25,6 +25,21 @@ lint: $(VENV)/.project ## ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+config-reference: $(VENV)/.project ## docs/configuration.md anew from the settings classes
+	$(BIN)/python -m forecaster.config.reference > docs/configuration.md.new
+	mv docs/configuration.md.new docs/configuration.md
+
+docs: .venv-docs/.locked ## the site of docs/, in site/; a link that leads nowhere ends it (ARGS="--site-dir DIR")
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet $(ARGS)
+
+docs-serve: .venv-docs/.locked ## the site on this machine, made anew as pages change
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs serve --strict $(ARGS)
+
+.venv-docs/.locked: requirements/docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
 
 bench: $(VENV)/.project ## throughput, latency, memory and peers on this machine, in one table (45 min; ARGS="--only latency")
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -53,6 +68,10 @@ bench-streams: $(VENV)/.project ## accuracy on sensors and prices beside the bes
 bench-family: $(VENV)/.project ## every kind of sequence model beside its baseline on real data (DATA=folder)
 	$(BIN)/python -m benchmarks.family --folder $(DATA) $(ARGS)
 
+.PHONY: bench-viewers
+bench-viewers: $(VENV)/.project ## what a hundred viewers of the live page cost the daemon (5 min)
+	$(BIN)/python -m benchmarks.viewers $(ARGS)
+
 $(VENV)/.locked: requirements/dev.txt
 	@test -n "$(PYTHON)" || { echo "make: found no Python 3.11, 3.12 or 3.13; name one with PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -73,19 +92,20 @@ BUILD_REQUIRES = $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproje
 
 lock: $(UV) ## the lock files anew from pyproject.toml; ARGS=--upgrade takes the newest versions
 	$(BUILD_REQUIRES) | $(COMPILE) pyproject.toml - --extra cpu --extra librdkafka --extra demo --extra parquet --extra report \
-		--extra tensorboard --group dev -o requirements/dev.txt
-	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra cpu --extra librdkafka -o requirements/cpu.txt
-	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra gpu --extra librdkafka -o requirements/gpu.txt
+		--extra otel --extra web --extra tensorboard --group dev -o requirements/dev.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra cpu --extra librdkafka --extra otel --extra web -o requirements/cpu.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml --extra gpu --extra librdkafka --extra otel --extra web -o requirements/gpu.txt
 	$(BUILD_REQUIRES) | $(COMPILE) -c requirements/dev.txt - -o requirements/build.txt
 	sed -nE '/^(tensorflow|keras|numpy|kafka-python)/s/ *\\$$//p' requirements/dev.txt \
 		| $(COMPILE) pyproject.toml - --extra cpu --group peers -o requirements/peers.txt
+	$(COMPILE) --group docs -o requirements/docs.txt
 
 $(UV):
 	$(PYTHON) -m venv .cache/uv
 	.cache/uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) .venv-peers .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-docs .venv-peers .cache site .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forecaster.grid import ITEM, NEVER, OPEN
+from forecaster.grid import NEVER, OPEN
 from forecaster.records import Bool, Float, Int
 from forecaster.recurrences import first_at_least, running_max
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:  # it uses this one
 class Arrivals:
     """The ticks of one poll batch, with the partition's event time at each of them."""
 
-    def __init__(self, state: "EventTime", slot: Int, time_ms: Int, value: Float) -> None:
-        self.slot, self.time_ms, self.value = slot, time_ms, value
+    def __init__(
+        self, state: "EventTime", slot: Int, time_ms: Int, value: Float, covariates: Float | None = None
+    ) -> None:
+        self.slot, self.time_ms, self.value, self.covariates = slot, time_ms, value, covariates
         self.index = state.grid.index(time_ms)
         self._state = state
         partition = state.partition[slot]
@@ -41,7 +43,7 @@ class Arrivals:
 
     def items(self, positions: Int) -> np.ndarray:
         """The ticks at `positions` as items of one tick each."""
-        items = np.zeros(len(positions), ITEM)
+        items = np.zeros(len(positions), self._state.item)
         value, time_ms = self.value[positions], self.time_ms[positions]
         known = ~np.isnan(value)
         items["slot"], items["index"], items["born"] = self.slot[positions], self.index[positions], positions
@@ -49,6 +51,8 @@ class Arrivals:
         items["low"], items["high"] = np.where(known, value, np.inf), np.where(known, value, -np.inf)
         items["first"] = items["last"] = value
         items["first_ms"], items["last_ms"] = np.where(known, time_ms, OPEN), np.where(known, time_ms, NEVER)
+        if self.covariates is not None:
+            items["covariates"] = self.covariates[positions]
         return items
 
     def passed(self, held: np.ndarray) -> Bool:

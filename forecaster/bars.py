@@ -17,6 +17,8 @@ def join_bars(items: np.ndarray, first: Int) -> np.ndarray:
     closing = np.lexsort((items["born"], items["last_ms"], run))[np.append(first[1:], len(items)) - 1]
     joined["first"], joined["first_ms"] = items["first"][opening], items["first_ms"][opening]
     joined["last"], joined["last_ms"] = items["last"][closing], items["last_ms"][closing]
+    if "covariates" in (items.dtype.names or ()):
+        joined["covariates"] = items["covariates"][closing]
     return joined
 
 

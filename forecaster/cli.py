@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from forecaster.metrics import Metrics
     from forecaster.pipeline import Pipeline
     from forecaster.recording import Recording
+    from forecaster.traces import Stages, Traces
     from training.html.report import HtmlReport
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported anywhere
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command; exit code 0 done, 2 bad usage, configuration or bundle, 1 anything else."""
     options = _parser().parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else list(arguments)
-    configure_logging(**({} if getattr(options, "worker", None) is None else {"worker": options.worker}))
+    configure_logging(worker=getattr(options, "worker", None))
     try:
         options.command(options)
     except ForecasterError as error:
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = command("run", _run, "Forecast the ticks of a Kafka topic until stopped.")
     run.add_argument("--worker", type=int, help=argparse.SUPPRESS)  # what the supervisor of several starts
+    run.add_argument("--page", type=int, help=argparse.SUPPRESS)  # what a daemon with web.enabled starts: a socket
     command("check-config", _check_config, "Print the effective configuration, or what is wrong with it.")
     command("healthcheck", _healthcheck, "Exit 0 if the daemon on this host is alive.")
 
@@ -156,13 +158,30 @@ def _run(options: argparse.Namespace) -> None:
     if options.worker is not None:
         return _run_worker(options)
     settings = load_settings(options.config)
+    configure_logging(settings.logs)
+    if options.page is not None:
+        from forecaster.web.page import serve_page
+
+        return serve_page(settings, options.page)
+    command = [sys.executable, "-m", "forecaster", *options.arguments]
+    expose = _expose(settings, command)
     if settings.workers > 1:
         from forecaster.supervisor import supervise
 
-        return supervise(settings, [sys.executable, "-m", "forecaster", *options.arguments])
+        return supervise(settings, command, expose)
+    return _serve(settings, expose)
+
+
+def _expose(settings: Settings, command: Sequence[str]) -> "Expose":
+    """The endpoints, and the live page where it is enabled."""
     from forecaster.web.endpoints import Endpoints
 
-    return _serve(settings, partial(Endpoints, settings.metrics.host, settings.metrics.port))
+    endpoints = partial(Endpoints, settings.metrics.host, settings.metrics.port)
+    if not settings.web.enabled:
+        return endpoints
+    from forecaster.web.page_process import PageProcess, beside_page
+
+    return beside_page(endpoints, PageProcess(settings.web, [*command, "--page"]))
 
 
 def _run_worker(options: argparse.Namespace) -> None:
@@ -171,6 +190,7 @@ def _run_worker(options: argparse.Namespace) -> None:
 
     with Reports(report_pipe()) as reports:
         settings = load_settings(options.config)
+        configure_logging(settings.logs, options.worker)
         kafka = settings.kafka.model_copy(update={"worker_index": options.worker})
         _serve(settings.model_copy(update={"kafka": kafka}), reports.expose)
 
@@ -184,19 +204,33 @@ def _serve(settings: Settings, expose: "Expose") -> None:
         readers = make_reader if settings.state.checkpoint_interval else None
         return make_client(settings, rebuild_span_ms, f"forecaster-{socket.gethostname()}", readers)
 
-    run(settings, member, _pipeline, expose, time.time)
+    run(settings, member, _pipeline, _traces, expose, time.time)
 
 
-def _pipeline(settings: Settings, metrics: "Metrics") -> "Pipeline":
+def _traces(settings: Settings, metrics: "Metrics") -> "Traces":
+    if not settings.tracing.enabled:
+        from forecaster.traces import NoTraces
+
+        return NoTraces()
+    try:
+        from forecaster.otel import OtelTraces
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "opentelemetry":
+            raise
+        raise ConfigError('tracing.enabled: OpenTelemetry is not installed: pip install "forecaster[otel]"') from None
+    return OtelTraces(settings, metrics)
+
+
+def _pipeline(settings: Settings, metrics: "Metrics", stage: "Stages") -> "Pipeline":
     """The line of the bundle's model, compiled and warm."""
     from forecaster.bundle import load_configured
     from forecaster.logs import event
     from forecaster.pipeline import Pipeline
 
     manifest, network = load_configured(settings)
-    pipeline = Pipeline(settings, manifest, network, stage=lambda name: metrics.stage.labels(name).time())
+    pipeline = Pipeline(settings, manifest, network, stage)
     pipeline.inference.engine.warm_up()
-    metrics.model.labels(manifest.name, manifest.version).set(1)
+    metrics.show_model(manifest.name, manifest.version, manifest.trained_until_ms)
     metrics.compiled_shapes.set(pipeline.inference.engine.compiled_shapes)
     event("model_ready", model=f"{manifest.name}@{manifest.version}", bundle=str(settings.model.bundle))
     return pipeline

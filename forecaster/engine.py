@@ -135,10 +135,10 @@ class Engine:
         return [shape for shape in self.shapes.all() if shape.rounds == 1]
 
     def _zeros(self, rows: int) -> tuple[np.ndarray, ...]:
-        """Inputs and recent profiles of so many rows."""
+        """Inputs, and what is known of the steps ahead, of so many rows."""
         settings = self.network.settings
-        recent = np.zeros((rows, settings.outputs, settings.recents), np.float32)
-        return np.zeros((rows, settings.inputs), np.float32), recent
+        ahead = np.zeros((rows, settings.outputs, settings.ahead), np.float32)
+        return np.zeros((rows, settings.inputs), np.float32), ahead
 
     def rows(self, slot: Int) -> dict[str, np.ndarray]:
         """A copy of the state of `slot` by name."""
@@ -170,13 +170,13 @@ class Engine:
             inputs = tile.step.inputs()
         if rounds == 1:
             with stage("features"):
-                recent = tile.step.recent(np.arange(series), np.zeros(series, np.int64), *ahead)
+                known = tile.step.ahead(np.arange(series), np.zeros(series, np.int64), *ahead)
             with stage("infer"):
-                return Scaled([self.step(tile.slot, inputs[:, 0], recent)], tile.row)
+                return Scaled([self.step(tile.slot, inputs[:, 0], known)], tile.row)
         with stage("infer"):
             hidden = self.advance(tile.slot, inputs, tile.valid)
-            recent = tile.step.recent(tile.row, tile.column, *ahead)
-            return self.head(hidden[tile.row, tile.column], inputs[tile.row, tile.column], recent)
+            known = tile.step.ahead(tile.row, tile.column, *ahead)
+            return self.head(hidden[tile.row, tile.column], inputs[tile.row, tile.column], known)
 
     def inputs(self, step: FeatureStep, values: Float) -> np.ndarray:  # noqa: ARG002  # of numbers the features tell all
         """What the network takes, `[series, rounds, inputs]`, of `values` `[series, rounds]` with their features."""

@@ -12,13 +12,13 @@ The item *closes* at the first record whose event time makes it complete:
 All are properties of the record order alone, so poll boundaries never change what comes out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from forecaster.arrivals import Arrivals
 from forecaster.bars import bar_value, join_bars
-from forecaster.grid import ITEM, NEVER, OPEN, Grid
+from forecaster.grid import NEVER, OPEN, Grid, item_type
 from forecaster.records import Bool, Float, Int
 from forecaster.recurrences import first_at_least, running_max
 
@@ -30,7 +30,7 @@ class Observations:
     """Closed items, ordered by slot, then by the order in which the series takes them.
 
     `previous` is the series' newest index before the row (`NEVER` where the series starts) and
-    `trigger` the position in the batch of the tick that completed it.
+    `trigger` the position in the batch of the tick that completed it. `covariates` are rows, None where there are none.
     """
 
     slot: Int
@@ -38,6 +38,7 @@ class Observations:
     previous: Int
     value: Float
     trigger: Int
+    covariates: Float | None = None
 
 
 class EventTime:
@@ -47,7 +48,14 @@ class EventTime:
     runs behind its partition is not idle.
     """
 
-    def __init__(self, grid: Grid, allowed_lateness_ms: int, late_restart: int, idle_ttl_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        allowed_lateness_ms: int,
+        late_restart: int,
+        idle_ttl_ms: int | None = None,
+        covariates: int = 0,
+    ) -> None:
         self.grid = grid
         self.allowed_lateness_ms = allowed_lateness_ms
         self.late_restart = late_restart
@@ -60,7 +68,8 @@ class EventTime:
         self.late_run = np.zeros(0, np.int64)
         self.touched_ms = np.zeros(0, np.int64)
         self.partition_watermark = np.zeros(0, np.int64)
-        self.held = np.zeros(0, ITEM)
+        self.item, self._covariates = item_type(covariates), covariates
+        self.held = np.zeros(0, self.item)
         self.late_restarts = 0
         self.idle_restarts = 0
 
@@ -112,13 +121,16 @@ class EventTime:
         if partition < len(self.partition_watermark):
             self.partition_watermark[partition] = NEVER
 
-    def admit(self, slot: Int, time_ms: Int, value: Float) -> tuple[Int, Observations]:
+    def admit(self, slot: Int, time_ms: Int, value: Float, covariates: Float | None = None) -> tuple[Int, Observations]:
         """Outcome of each tick (`ACCEPTED`, `LATE`, `DUPLICATE`) and the observations they complete.
 
-        All arguments are `[n]` in record order, grouped by partition.
+        All arguments are `[n]` in record order, grouped by partition; `covariates` are rows `[n, width]`, all missing
+        if not given.
         """
         outcome = np.zeros(len(slot), np.int64)
-        batch = Arrivals(self, slot, time_ms, value)
+        if covariates is None and self._covariates:
+            covariates = np.full((len(slot), self._covariates), np.nan)
+        batch = Arrivals(self, slot, time_ms, value, covariates)
         if self._at_once and (observations := self._one_each(batch, outcome)) is not None:
             return outcome, observations
         closed: list[Observations] = []
@@ -147,7 +159,8 @@ class EventTime:
         self.newest[slot] = index
         self.partition_watermark = batch.partition_watermark()
         taken = order[new]
-        return Observations(slot[new], index[new], newest[new], batch.value[taken], taken)
+        covariates = None if batch.covariates is None else batch.covariates[taken]
+        return Observations(slot[new], index[new], newest[new], batch.value[taken], taken, covariates)
 
     def _pass(self, batch: Arrivals, order: Int, outcome: Int, *, first: bool) -> tuple[Int, Observations]:
         """Take the ticks at positions `order` (by slot) up to the first restart of each series.
@@ -242,7 +255,8 @@ class EventTime:
         first[1:] = slot[1:] != slot[:-1]
         previous = np.where(first, self.newest[slot], np.roll(index, 1))
         np.maximum.at(self.newest, slot, index)
-        return Observations(slot, index, previous, bar_value(items[done], self.grid.bar), close[done])
+        covariates = items["covariates"][done] if self._covariates else None
+        return Observations(slot, index, previous, bar_value(items[done], self.grid.bar), close[done], covariates)
 
     def _join(self, items: np.ndarray, close: Int, outcome: Int) -> tuple[np.ndarray, Int]:
         """One item per (slot, index): a bar takes every tick; a point the first, the rest are duplicates."""
@@ -277,4 +291,6 @@ def _merge(parts: list[Observations]) -> Observations:
         for name, dtype in (("slot", int), ("index", int), ("previous", int), ("value", float), ("trigger", int))
     ]
     order = np.argsort(columns[0], kind="stable")
-    return Observations(*(column[order] for column in columns))
+    rows = [part.covariates for part in parts if part.covariates is not None]
+    merged = Observations(*(column[order] for column in columns))
+    return replace(merged, covariates=np.concatenate(rows)[order]) if rows else merged

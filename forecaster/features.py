@@ -8,7 +8,8 @@ scale, one over windows (value − last value) / scale. With `transform = "log"`
 values' logarithms.
 
 Each profile has `recent` ones beside it, which follow the last few visits of a phase; what they differ
-by from the profile at a step's phase is an input of that step: the network weighs old against new.
+by from the profile at a step's phase is an input of that step: the network weighs old against new. Known covariates
+are inputs of it too.
 
 Levels and scales are float64: a float32 mean at a rate of 1/2,880 never moves from 100,000 toward 100,010.
 Profiles are kept relative to the level, the recent ones relative to theirs, and move fast: float32 is enough.
@@ -24,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 from forecaster.aggregates import aggregated
 from forecaster.clock import Clock
 from forecaster.config import Aggregate, format_duration
+from forecaster.covariates import CovariateSettings
 from forecaster.profiles import ProfilePath
 from forecaster.records import Bool, Float, Int
 from forecaster.recurrences import exponential_mean, one_round_earlier
@@ -56,6 +58,7 @@ class FeatureSettings(BaseModel):
     recent_rates: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     first_scale: PositiveFloat = 0.01  # of the first value's size, until errors have been seen
     transform: Literal["none", "log"] = "none"
+    covariates: CovariateSettings = CovariateSettings()
     clock: Clock | None = None
 
     @model_validator(mode="after")
@@ -143,6 +146,7 @@ class FeatureSettings(BaseModel):
             "missing",
             "inverse_root_seen",
             *(f"{wave}{k}_{season}" for season in self.seasons for k in (1, 2) for wave in ("sin", "cos")),
+            *self.covariates.input_names,
         )
 
 
@@ -176,11 +180,12 @@ class Features:
         for array in self.arrays().values():
             array[slots] = 0
 
-    def advance(self, slot: Int, index: Int, values: Float) -> "FeatureStep":
+    def advance(self, slot: Int, index: Int, values: Float, covariates: Float | None = None) -> "FeatureStep":
         """Take `values` `[series, rounds]` from grid index `index` `[series]` on, NaN where missing.
 
-        Nothing changes until the returned step is committed. Rounds past a series' last one must
-        be NaN: they leave its state as it is.
+        `covariates` are rows `[series, rounds, width]`, all missing if not given.
+        Nothing changes until the returned step is committed. Rounds past a series' last one must be NaN: they leave its
+        state as it is.
         """
         settings = self.settings
         values = settings.transformed(values)
@@ -212,14 +217,17 @@ class Features:
         scale = exponential_mean(_rate(valid, seen, settings.scale_span), error, self.scale[slot])
         volatility = means(settings.volatility_spans, error, self.volatility)
         residual_mean = means(settings.residual_spans, residual, self.residual_mean)
+        if covariates is None:
+            covariates = np.broadcast_to(np.nan, (*values.shape, settings.covariates.width))
         return FeatureStep(
-            self, slot, index, valid, seen, level, profiles, residual, innovation, scale, volatility, residual_mean
-        )
+            self, slot, index, valid, seen, level, profiles, residual, innovation, scale, volatility, residual_mean,
+            covariates,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureStep:
-    """The features of a tile: arrays `[series, rounds]`, or `[spans, series, rounds]`."""
+    """The features of a tile: arrays `[series, rounds]`, or `[spans, series, rounds]`; rows of `covariates` last."""
 
     state: Features
     slot: Int
@@ -233,6 +241,7 @@ class FeatureStep:
     scale: Float
     volatility: Float
     residual_mean: Float
+    covariates: Float
 
     def safe_scale(self) -> Float:
         """The scale to divide by and to multiply with: never zero."""
@@ -250,8 +259,10 @@ class FeatureStep:
         plain = [~self.valid, 1.0 / np.sqrt(np.maximum(self.seen, 1))]
         time = self.index[:, None] + np.arange(self.valid.shape[1])
         plain += waves(time, self.state.seasons)
-        stacked = np.concatenate([scaled, volatility, np.stack(plain).astype(float)])
-        return np.ascontiguousarray(np.moveaxis(stacked, 0, -1), dtype=np.float32)
+        stacked = np.moveaxis(np.concatenate([scaled, volatility, np.stack(plain).astype(float)]), 0, -1)
+        if (given := self.state.settings.covariates).names:
+            stacked = np.concatenate([stacked, given.inputs(self.covariates)], axis=-1)
+        return np.ascontiguousarray(stacked, dtype=np.float32)
 
     def baseline(self, row: Int, column: Int, horizon: int, aggregate: Aggregate | None = None) -> Float:
         """Level plus profiles of the next steps, or their aggregate, as known at (row, column): `[n, outputs]`."""
@@ -288,6 +299,14 @@ class FeatureStep:
             found = self.state.settings.moved(self.baseline(row, column, horizon), found, aggregate)
         scale = self.safe_scale()[row, column][:, None, None]
         return np.clip(found / scale, -CLIP, CLIP).astype(np.float32)
+
+    def ahead(self, row: Int, column: Int, horizon: int, aggregate: Aggregate | None = None) -> np.ndarray:
+        """What is known of the next steps: `recent`, and behind it what is seen of their covariates."""
+        recent, given = self.recent(row, column, horizon, aggregate), self.state.settings.covariates
+        if not given.known:
+            return recent
+        steps = given.steps(self.covariates[row, column])
+        return np.concatenate([recent, given.seen_ahead(steps, aggregate)], axis=-1)
 
     def commit(self) -> None:
         """Make the state after the last round the state of the series."""

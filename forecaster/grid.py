@@ -18,6 +18,11 @@ ITEM = np.dtype(
 )
 
 
+def item_type(covariates: int = 0) -> np.dtype:
+    """An item with a row of so many numbers of covariates: those of the tick that makes its last value."""
+    return np.dtype([*ITEM.descr, ("covariates", "f8", (covariates,))]) if covariates else ITEM
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """The regular grid of a stream: `step_ms` None makes every event a step at its own time.

@@ -61,7 +61,8 @@ class Inference:
             slot = slots[low : low + series]
             values, length = self.windows.rings.recent(slot)
             first = self.windows.event_time.newest[slot] - length + 1
-            inputs = self.engine.inputs(self.features.advance(slot, first, values), values)
+            step = self.features.advance(slot, first, values, self.windows.rings.recent_covariates(slot))
+            inputs = self.engine.inputs(step, values)
             self.engine.rebuild(slot, inputs, length)
 
     def run(self, block: Block, emit: Bool) -> Emitted:
@@ -85,15 +86,16 @@ class Inference:
         cell = np.where(valid, first[:, None] + np.arange(rounds), 0)
         slot = block.slot[first]
         values = np.where(valid, block.value[cell], np.nan)
+        covariates = None if block.covariates is None else np.where(valid[..., None], block.covariates[cell], np.nan)
         row, column = np.nonzero(valid & emit[cell])
         with self._stage("features"):
-            step = self.features.advance(slot, block.index[first], values)
+            step = self.features.advance(slot, block.index[first], values, covariates)
         names, index = self.windows.slots.names, block.index[cell[row, column]]
         tile = Tile(slot, values, valid, step, row, column, self.windows.rings, index, names)
         answer = self.engine.forecast(tile, self._stage)
         with self._stage("features"):
             pending = Pending(cell[row, column], row, column, step, self.engine.baseline(tile), answer)
-            self.windows.rings.push(slot, values, np.minimum(left, rounds))
+            self.windows.rings.push(slot, values, np.minimum(left, rounds), covariates)
             step.commit()
         return pending
 

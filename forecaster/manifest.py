@@ -38,14 +38,14 @@ KINDS: dict[Task, MessageKind] = {"forecast": "forecast", "classify": "class", "
 class NetworkSettings(BaseModel):
     """Shape of the network. `quantiles` ascend and contain 0.5.
 
-    A "carried" network takes `inputs` features of one observation and `recents` of each horizon step, a
-    "segment" network a window of `inputs` observations, in segments of `segment_length`. What a window is short
-    of is padding, which is masked, or was filled by the bundles that knew no other. An "encoder-decoder" takes
-    such a window with `calendar` terms of each step, of the horizon too, and of the newest observation the
-    `features` and `recents` that a carried network takes. One for codes knows those of its `vocabulary` and takes
-    the id of one, and tells `labels` apart or the code that comes next. One for paths draws scaled values between
-    the edges of `bins`, which ascend, and knows the calendar of `seasons`. With an `aggregate` of the horizon that
-    is all that is forecast, and `recents` are of it.
+    A "carried" network takes `inputs` features of one observation, and of each horizon step `recents` and `known`
+    numbers of its covariates, a "segment" network a window of `inputs` observations, in segments of
+    `segment_length`. What a window is short of is padding, which is masked, or was filled by the bundles that knew no
+    other. An "encoder-decoder" takes such a window with `calendar` terms of each step, of the horizon too, and of the
+    newest observation the `features` and `recents` that a carried network takes. One for codes knows those of its
+    `vocabulary` and takes the id of one, and tells `labels` apart or the code that comes next. One for paths draws
+    scaled values between the edges of `bins`, which ascend, and knows the calendar of `seasons`. With an `aggregate`
+    of the horizon that is all that is forecast, and `recents` and `known` are of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +63,7 @@ class NetworkSettings(BaseModel):
     seasons: tuple[PositiveInt, ...] = ()
     inputs: PositiveInt
     recents: NonNegativeInt = 0
+    known: NonNegativeInt = 0
     cell: CellKind = "gru"
     units: tuple[PositiveInt, ...] = Field(min_length=1)
     horizon: PositiveInt
@@ -114,6 +115,11 @@ class NetworkSettings(BaseModel):
         return self
 
     @property
+    def ahead(self) -> int:
+        """Numbers that each output is shown of its step."""
+        return self.recents + self.known
+
+    @property
     def outputs(self) -> int:
         """Numbers forecast at each quantile: one a step of the horizon, or their aggregate alone."""
         return 1 if self.aggregate else self.horizon
@@ -152,6 +158,15 @@ class Manifest(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _covariates_fit(self) -> "Manifest":
+        given, network = self.features.covariates, self.network
+        if given.names and (network.kind != "carried" or network.task != "forecast"):
+            raise ValueError("features.covariates belong to a carried network that forecasts")
+        if network.known != given.ahead or given.horizon not in {0, network.horizon}:
+            raise ValueError("network.known and horizon are not those of features.covariates")
+        return self
+
+    @model_validator(mode="after")
     def _inputs_fit(self) -> "Manifest":
         if self.network.coded:
             if (self.network.inputs, self.network.recents) != (1, 0) or LAST not in self.features.level_spans:
@@ -173,6 +188,12 @@ class Manifest(BaseModel):
     def ready_after(self) -> int:
         """Values that a series must have had until its forecasts are no longer those of a warming one."""
         return max(self.context_length, *self.features.seasons, 1)
+
+    @property
+    def trained_until_ms(self) -> int | None:
+        """Event time of the newest observation that the model was trained or chosen by; None where nobody noted it."""
+        end = self.training.get("validation_end_ms")
+        return end if isinstance(end, int) else None
 
     def rebuild_span_ms(self) -> int | None:
         """Event time after which nothing older matters to any state; None where steps have no length."""
@@ -205,8 +226,12 @@ class Manifest(BaseModel):
             "stream.time_zone": (settings.stream.time_zone, clock.time_zone),
             "stream.sessions": (_regular(settings.stream.sessions), _regular(clock.sessions)),
             "model.task": (settings.model.task, self.network.task),
+            "input.past_covariates": (settings.input.past_covariates, self.features.covariates.past),
+            "input.known_covariates": (settings.input.known_covariates, self.features.covariates.known),
         }
-        stated = settings.model.model_fields_set
+        stated = set(settings.model.model_fields_set)
+        if self.features.covariates.known:
+            stated.add("horizon")  # what a recording's ticks tell of it is cut by the setting
         wanted |= {
             f"model.{name}": (getattr(settings.model, name), made)
             for name, made in (

@@ -2,8 +2,9 @@
 
 Stacked recurrent layers (GRU or LSTM) carry their state; the outputs come from the last layer and, by a linear
 skip, straight from the inputs. There is one output a step of the horizon, or one for their aggregate. Each adds
-what the recent profiles move it by, each by a weight of its own. The middle quantile is a free output and its
-neighbours are stepped away from it by positive amounts, so quantiles are ordered whatever the weights.
+what the recent profiles move it by, each by a weight of its own, and what the covariates known of its step do. The
+middle quantile is a free output and its neighbours are stepped away from it by positive amounts, so quantiles are
+ordered whatever the weights.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from forecaster.config import Precision
 
 Tensor = Any
+KNOWN_UNITS = 16
 
 
 class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
@@ -55,12 +57,14 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
             outputs, kernel_initializer=keras.initializers.GlorotUniform(drawn + 200), name="output"
         )
         self.skip = keras.layers.Dense(outputs, use_bias=False, kernel_initializer="zeros", name="skip")
-        self.recent = RecentProfiles(settings.outputs, settings.recents)
+        self.recent = RecentProfiles(settings.outputs, settings.ahead)
+        self.known = KnownCovariates(settings.known, drawn) if settings.known else None
 
     @property
     def parts(self) -> list[Any]:
         """The layers that have weights."""
-        return [*self.recurrent, self.output_layer, self.skip, self.recent]
+        known = [] if self.known is None else [self.known]
+        return [*self.recurrent, self.output_layer, self.skip, self.recent, *known]
 
     @property
     def state_widths(self) -> dict[str, int]:
@@ -72,7 +76,9 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         """Make all weights; `input_shape` is `(None, None, inputs)`."""
         self._build_layers(self.settings.inputs)
         self.skip.build((None, self.settings.inputs))
-        self.recent.build((None, self.settings.outputs, self.settings.recents))
+        self.recent.build((None, self.settings.outputs, self.settings.ahead))
+        if self.known is not None:
+            self.known.build((None, self.settings.units[-1]))
         self.built = True
 
     def _build_layers(self, width: int) -> None:
@@ -97,7 +103,7 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
     def step(self, state: list[Tensor], inputs: Tensor, recent: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Quantiles `[series, outputs, quantiles]` after one round of `inputs` `[series, inputs]`, and the new state.
 
-        `state` has `[series, width]` for each of `state_widths`; `recent` are `[series, outputs, recents]`.
+        `state` has `[series, width]` for each of `state_widths`; `recent` are `[series, outputs, ahead]`.
         """
         cell, hidden = self._cell, inputs
         carried: list[Tensor] = []
@@ -122,13 +128,15 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
     def head(self, hidden: Tensor, inputs: Tensor, recent: Tensor) -> Tensor:
         """Ordered quantiles `[..., outputs, quantiles]` from `hidden` and, skipping it, `inputs` and `recent`.
 
-        `recent` are `[..., outputs, recents]`.
+        `recent` are `[..., outputs, ahead]`: recent profiles, and behind them what covariates are known.
         """
         levels = self.settings.quantiles
         output, skip = self.output_layer, self.skip
         flat = self._product(hidden, output.kernel) + output.bias + self._product(inputs, skip.kernel)
         free = ops.reshape(flat, (*ops.shape(flat)[:-1], self.settings.outputs, len(levels)))
         middle = free[..., levels.index(0.5)] + self.recent(recent)
+        if self.known is not None:
+            middle = middle + self.known(hidden, recent[..., self.settings.recents :])
         return ordered_quantiles(middle, free, levels)
 
     def _by_layer(self, state: list[Tensor]) -> list[State]:
@@ -170,3 +178,33 @@ class RecentProfiles(keras.layers.Layer):  # type: ignore[misc]
     def call(self, recent: Tensor) -> Tensor:
         """Their weighted sum `[..., outputs]`."""
         return ops.sum(recent * self.kernel, axis=-1)
+
+
+class KnownCovariates(keras.layers.Layer):  # type: ignore[misc]
+    """What the covariates known of a step move it by where the series is: a small network that all steps share.
+
+    The temporal decoder of TiDE (Das et al. 2023) with one hidden layer, to which the state comes once for all steps.
+    """
+
+    def __init__(self, covariates: int, drawn: int) -> None:
+        super().__init__(name="known")
+        self._covariates, self._drawn = covariates, drawn
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights; `input_shape` is `(None, units)` of the state. It begins by moving nothing."""
+
+        def kernel(name: str, width: int, number: int) -> Any:
+            drawn = keras.initializers.GlorotUniform(self._drawn + number)
+            return self.add_weight(shape=(width, KNOWN_UNITS), initializer=drawn, name=name)
+
+        self.from_state = kernel("from_state", input_shape[-1] or 0, 300)
+        self.from_covariates = kernel("from_covariates", self._covariates, 301)
+        self.bias = self.add_weight(shape=(KNOWN_UNITS,), initializer="zeros", name="bias")
+        self.kernel = self.add_weight(shape=(KNOWN_UNITS, 1), initializer="zeros", name="kernel")
+        self.built = True
+
+    def call(self, hidden: Tensor, covariates: Tensor) -> Tensor:
+        """`[..., outputs]` of `hidden` `[..., units]` and `covariates` `[..., outputs, covariates]`."""
+        of_series = ops.expand_dims(ops.matmul(hidden, self.from_state) + self.bias, -2)
+        mixed = ops.tanh(of_series + ops.matmul(covariates, self.from_covariates))
+        return ops.squeeze(ops.matmul(mixed, self.kernel), -1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from forecaster.checkpoint.chunks import Part
+from forecaster.checkpoint.chunks import Part, held_layout
 from forecaster.checkpoint.manifest import Identity
 from forecaster.checkpoint.state import Checkpoint, Snapshot
 from forecaster.config import Settings
@@ -54,14 +54,16 @@ class Pipeline:
     def __init__(self, settings: Settings, manifest: Manifest, network: AnyNetwork, stage: Stage = no_stage) -> None:
         self.settings, self._stage = settings, stage
         self.vocabulary = make_vocabulary(manifest)
-        self.decoder = JsonTickDecoder(settings.input, self.vocabulary)
-        self.windows = Windows(settings.stream, manifest.context_length, settings.state)
+        self.decoder = JsonTickDecoder(settings.input, self.vocabulary, manifest.network.horizon)
+        given = manifest.features.covariates
+        self.windows = Windows(settings.stream, manifest.context_length, settings.state, given.width, len(given.names))
         self.eviction = Eviction(settings.state, self.windows)
         engine = make_engine(network, settings)
         self.inference = Inference(manifest.features, engine, self.windows, stage)
         self.encoder = make_encoder(manifest, settings)
         self._ready_after = manifest.ready_after
         layout = {name: (rows.dtype, rows.shape[1:]) for name, rows in self._rows(np.zeros(0, np.int64)).items()}
+        layout |= held_layout(given.width)
         self.identity = Identity.of(settings, manifest, layout)
 
     def process(self, records: RecordBatch) -> Output:
@@ -74,7 +76,8 @@ class Pipeline:
         with self._stage("admit"):
             partition = records.partition[ticks.record]
             output.unknown_codes = self._unknown_codes(records, ticks)
-            outcome, block = self.windows.admit(partition, ticks.series, ticks.time_ms, ticks.value)
+            covariates = ticks.covariates if ticks.covariates.shape[1] else None
+            outcome, block = self.windows.admit(partition, ticks.series, ticks.time_ms, ticks.value, covariates)
             emit = self._emit(~records.silent[ticks.record], outcome, block, output)
         emitted = self.inference.run(block, emit)
         with self._stage("encode"):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from forecaster.config import Settings
-from forecaster.formats.json_encode import JsonTickEncoder
 from forecaster.recording import Recording
+from forecaster.recording.messages import Messages
 from forecaster.records import Float, Message
 
 CHUNK = 5_000
@@ -35,7 +35,7 @@ def produce(
     stopped: Callable[[], bool] = lambda: False,
 ) -> int:
     """Send every tick when it is due, in order, until `stopped`; returns the number acknowledged."""
-    encode = JsonTickEncoder(settings.input).encode
+    messages = Messages(recording, settings)
     start, sent = time.monotonic(), 0
     while sent < len(recording) and not stopped():
         elapsed = time.monotonic() - start
@@ -43,7 +43,6 @@ def produce(
         if until == sent:
             time.sleep(min(TICK_S, due_s[sent] - elapsed))
             continue
-        ticks = recording.part(sent, until).ticks()
-        publish([Message(settings.topics.input, tick[0].encode(), encode(*tick)) for tick in ticks])
+        publish([Message(settings.topics.input, key, value) for key, value in messages.between(sent, until)])
         sent = until
     return sent

@@ -1,7 +1,7 @@
 """The columns that travel down the line: raw records in, ticks, messages out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import NamedTuple
 
@@ -48,7 +48,8 @@ class TickBatch:
     """Decoded ticks of one poll batch as columns, in record order.
 
     `record` is the row in the `RecordBatch` and `index` the tick's place in that record.
-    `time_ms` is event time in epoch milliseconds; `value` is float64, NaN for a missing one.
+    `time_ms` is event time in epoch milliseconds; `value` is float64, NaN for a missing one. `covariates` are rows
+    `[n, width]`.
     """
 
     series: list[str]
@@ -56,6 +57,7 @@ class TickBatch:
     value: Float
     record: Int
     index: Int
+    covariates: Float
     faults: list[Fault] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -70,7 +72,8 @@ class TickBatch:
     def take(self, keep: Bool) -> "TickBatch":
         """The ticks where `keep` is set; the faults stay."""
         series = list(compress(self.series, keep.tolist()))
-        return TickBatch(series, self.time_ms[keep], self.value[keep], self.record[keep], self.index[keep], self.faults)
+        columns = "time_ms", "value", "record", "index", "covariates"
+        return replace(self, series=series, **{name: getattr(self, name)[keep] for name in columns})
 
 
 class Message(NamedTuple):

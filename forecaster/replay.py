@@ -9,9 +9,9 @@ import numpy as np
 from forecaster.config import Settings
 from forecaster.errors import ForecasterError
 from forecaster.formats.forecast_json import Forecasts
-from forecaster.formats.json_encode import JsonTickEncoder
 from forecaster.pipeline import Pipeline
 from forecaster.recording import Recording
+from forecaster.recording.messages import Messages
 from forecaster.records import RecordBatch
 
 BATCH = 5_000
@@ -19,17 +19,18 @@ BATCH = 5_000
 
 def record_batches(recording: Recording, settings: Settings) -> Iterator[RecordBatch]:
     """`recording` as the records that `produce` would put into one partition, their times the events'."""
-    encode = JsonTickEncoder(settings.input).encode
+    messages = Messages(recording, settings)
     for low in range(0, len(recording), BATCH):
         part = recording.part(low, low + BATCH)
         rows = len(part)
+        key, value = zip(*messages.between(low, low + rows), strict=True)
         yield RecordBatch(
             topic=settings.topics.input,
             partition=np.zeros(rows, np.int64),
             offset=np.arange(low, low + rows),
             timestamp_ms=part.time_ms,
-            key=[name.encode() for name, _, _ in part.ticks()],
-            value=[encode(*tick) for tick in part.ticks()],
+            key=list(key),
+            value=list(value),
             headers=[()] * rows,
             silent=np.zeros(rows, bool),
         )

@@ -22,7 +22,8 @@ class Block:
 
     `value` is NaN where the observation is missing, `trigger` the position of the tick that
     completed it, −1 for a step filled into a gap. `fresh` marks the first row of a series that
-    starts or starts anew: its state is forgotten before the row.
+    starts or starts anew: its state is forgotten before the row. `covariates` are rows `[m, width]`, None where
+    there are none.
     """
 
     slot: Int
@@ -30,6 +31,7 @@ class Block:
     value: Float
     trigger: Int
     fresh: Bool
+    covariates: Float | None = None
 
     def __len__(self) -> int:
         return len(self.slot)
@@ -54,16 +56,25 @@ class Block:
 class Windows:
     """Event time, slots and the last `context_length` observations of every series.
 
-    Without `state` no series ever ends for being idle.
+    Without `state` no series ever ends for being idle. Ticks bring rows of so many numbers of `covariates`, of which
+    the first `kept` are kept beside each observation.
     """
 
-    def __init__(self, stream: StreamSettings, context_length: int, state: StateSettings | None = None) -> None:
+    def __init__(
+        self,
+        stream: StreamSettings,
+        context_length: int,
+        state: StateSettings | None = None,
+        covariates: int = 0,
+        kept: int = 0,
+    ) -> None:
         self.grid = Grid.of(stream)
         self.slots = Slots()
         idle_ttl_ms = state.idle_ttl if state else None
-        self.event_time = EventTime(self.grid, stream.allowed_lateness, stream.late_restart, idle_ttl_ms)
+        held = stream.allowed_lateness, stream.late_restart, idle_ttl_ms, covariates
+        self.event_time = EventTime(self.grid, *held)
         self._max_series = state.max_series if state else None
-        self.rings = Rings(context_length, state.window_type if state else "float32")
+        self.rings = Rings(context_length, state.window_type if state else "float32", kept)
         gap_ms = stream.gap_limit_ms(context_length)
         self._longest_gap = None if gap_ms is None else gap_ms // (stream.step or 1)
         self.changed = np.zeros(0, bool)  # slots whose state has moved since a checkpoint cleared them
@@ -77,15 +88,18 @@ class Windows:
         """Rows that the state arrays have."""
         return len(self.changed)
 
-    def admit(self, partition: Int, series: list[str], time_ms: Int, value: Float) -> tuple[Int, Block]:
+    def admit(
+        self, partition: Int, series: list[str], time_ms: Int, value: Float, covariates: Float | None = None
+    ) -> tuple[Int, Block]:
         """Outcome of each tick (of `event_time`) and the block of observations they complete.
 
-        All arguments are `[n]` in record order, grouped by partition, none of them in closed hours.
+        All arguments are `[n]` in record order, grouped by partition, none of them in closed hours; `covariates` are
+        rows `[n, width]`.
         """
         slot = self.slots.assign(partition, series)
         self.grow()
         self.event_time.partition[slot] = partition
-        outcome, observations = self.event_time.admit(slot, self.grid.own_ms(time_ms), value)
+        outcome, observations = self.event_time.admit(slot, self.grid.own_ms(time_ms), value, covariates)
         self.changed[slot] = self.changed[observations.slot] = True
         self.closed_bars += len(observations.slot) if self.grid.bar else 0
         return outcome, self._fill(observations)
@@ -130,12 +144,14 @@ class Windows:
         row = np.repeat(np.arange(len(missing)), missing + 1)
         behind = np.cumsum(missing + 1)[row] - 1 - np.arange(len(row))
         real = behind == 0
+        given = seen.covariates
         return Block(
             slot=seen.slot[row],
             index=seen.index[row] - behind,
             value=np.where(real, seen.value[row], np.nan),
             trigger=np.where(real, seen.trigger[row], -1),
             fresh=fresh[row] & real,
+            covariates=None if given is None else np.where(real[:, None], given[row], np.nan),
         )
 
     def forget(self, slots: Int) -> None:

@@ -73,8 +73,8 @@ def network(
     The same arguments give the same network: what was compiled for it is shared.
     """
     shape = NetworkSettings(
-        inputs=len(features.input_names), recents=features.recents, units=units, horizon=horizon, quantiles=quantiles,
-        cell=cell, aggregate=aggregate,
+        inputs=len(features.input_names), recents=features.recents, known=features.covariates.ahead, units=units,
+        horizon=horizon, quantiles=quantiles, cell=cell, aggregate=aggregate,
     )  # fmt: skip
     return _network(shape, seed)
 

@@ -138,7 +138,7 @@ def test_what_a_batch_holds_is_what_each_origin_sees_and_what_came_after() -> No
         target, weight = made.targets(row)
         np.testing.assert_array_equal(batch.target[window], target)
         np.testing.assert_array_equal(batch.weight[window], weight)
-        np.testing.assert_array_equal(batch.recent[window], table.recents(row, 6))
+        np.testing.assert_array_equal(batch.ahead[window], table.recents(row, 6))
         np.testing.assert_array_equal(batch.inputs[window], table.inputs[begin[0] + np.arange(48)])
         assert (data.origin_ms[row] < end_ms).all()
 

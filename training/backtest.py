@@ -17,6 +17,7 @@ from forecaster.inference import Inference
 from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.networks import AnyNetwork, make_engine
 from forecaster.recording import Recording
+from forecaster.recording.known_ahead import KnownAhead
 from forecaster.records import Float, Int
 from forecaster.tile import Emitted
 from forecaster.windows import Block
@@ -93,6 +94,17 @@ class _Backtest:
     end_ms: int
     deviation: Float
     paths: int
+    known: KnownAhead | None
+    tick: Int
+
+    def part(self, rows: slice) -> Block:
+        """`rows` of the block, with what their ticks would have told of covariates."""
+        block, known = self.block, self.known
+        part = Block(block.slot[rows], block.index[rows], block.value[rows], block.trigger[rows], block.fresh[rows])
+        if known is None:
+            return part
+        tick = self.tick[rows]
+        return replace(part, covariates=np.where(tick[:, None] >= 0, known.rows(tick), np.nan))
 
     def stretch(self, first: int, length: int) -> _Stretch:
         """The run that begins at row `first`, with its rivals and what its losses are measured in."""
@@ -144,7 +156,8 @@ class _Backtest:
         """Consecutive rows [low, high) of the block that hold a bounded number of forecasts."""
         network = self.manifest.network
         most = max(1, CHUNK_NUMBERS // (network.outputs * max(self.paths, len(network.quantiles))))
-        before = np.concatenate([[0], np.cumsum(self.scored())])
+        taken = self.scored() if self.known is None else np.ones(len(self.block), bool)  # each row has a list ahead
+        before = np.concatenate([[0], np.cumsum(taken)])
         low = 0
         while low < len(self.block):
             high = int(np.searchsorted(before, before[low] + most, "right")) - 1
@@ -182,7 +195,8 @@ def backtest(
     start_ms, end_ms = origin_range(block, windows.grid, manifest, choice)
     deviation = deviations(block, windows.grid, choice.normalise_rows, len(observed.series))
     paths = settings.model.sampling.paths if manifest.network.task == "paths" else 0
-    work = _Backtest(manifest, block, origin_ms, start_ms, end_ms, deviation, paths)
+    known = KnownAhead(recording, settings) if settings.input.covariates else None
+    work = _Backtest(manifest, block, origin_ms, start_ms, end_ms, deviation, paths, known, observed.tick)
     results = Results(observed, start_ms, {}, [[] for _ in observed.series])
     for stretch, emitted in _forecasts(work, Inference(manifest.features, make_engine(network), windows), results):
         actual, losses = _score(stretch, emitted, manifest, results)
@@ -199,9 +213,7 @@ def _forecasts(work: _Backtest, inference: Inference, results: Results) -> Itera
     first, length = block.runs()
     stretch: _Stretch | None = None
     for low, high in work.chunks():
-        rows = slice(low, high)
-        part = Block(block.slot[rows], block.index[rows], block.value[rows], block.trigger[rows], block.fresh[rows])
-        emitted = inference.run(part, emit[rows])
+        emitted = inference.run(work.part(slice(low, high)), emit[low:high])
         emitted = emitted.take(np.argsort(emitted.row))
         finite = emitted.finite()
         results.not_finite += int((~finite & (emitted.seen > 0)).sum())

@@ -9,6 +9,7 @@ from forecaster.clock import Clock
 from forecaster.config import Settings
 from forecaster.errors import ConfigError
 from forecaster.features import LAST, FeatureSettings
+from training.covariates import measured_covariates
 from training.data import Scratch
 from training.prepare import Prepared
 from training.seasons import features_of, likely_seasons
@@ -40,9 +41,9 @@ def candidates(prepared: Prepared, settings: Settings, scratch: Scratch) -> list
         offered = likely_seasons(prepared.data, prepared.split, settings, scratch)
     else:
         offered = [tuple(season // (step_ms or 1) for season in model.seasons)]
-    made = []
+    made, covariates = [], measured_covariates(prepared.data, prepared.split, settings)
     for seasons in offered:
-        features = features_of(seasons, settings)
+        features = features_of(seasons, settings).model_copy(update={"covariates": covariates})
         features = _first_scale(windowed(features) if model.network == "segment" else features, prepared, scratch)
         made.append(features)
     return [Candidate(*one) for one in product(made, settings.training.sizes or (model.units,))]

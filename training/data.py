@@ -23,7 +23,7 @@ from training.left_out import LeftOut
 
 IN_MEMORY = 64 << 20  # bytes of one array from which on it is a file
 COUNTED = 1 << 20  # rows by which time is cut
-ROW = np.dtype([("slot", "i8"), ("index", "i8"), ("value", "f8"), ("fresh", "?")])
+ROW = [("slot", "i8"), ("index", "i8"), ("value", "f8"), ("fresh", "?")]
 
 
 class Scratch:
@@ -60,6 +60,7 @@ class Spool:
     def __init__(self, scratch: Scratch) -> None:
         self._scratch, self._blocks, self._lengths = scratch, list[np.ndarray](), list[int]()
         self._file: IO[bytes] | None = None
+        self.dtype = np.dtype(ROW)  # of the blocks
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +71,7 @@ class Spool:
 
     def append(self, rows: np.ndarray) -> None:
         """Take `rows` as the next block."""
+        self.dtype = rows.dtype
         self._blocks.append(rows)
         if sum(block.nbytes for block in self._blocks) > self._scratch.in_memory:
             self._file = self._file or self._scratch.file()
@@ -83,9 +85,13 @@ class Spool:
             self._file.flush()
             low = 0
             for length in self._lengths:
-                yield np.memmap(self._file, ROW, "r", low * ROW.itemsize, length) if length else np.zeros(0, ROW)
+                yield self._read(self._file, low, length)
                 low += length
         yield from self._blocks
+
+    def _read(self, file: IO[bytes], low: int, length: int) -> np.ndarray:
+        kind = self.dtype
+        return np.memmap(file, kind, "r", low * kind.itemsize, length) if length else np.zeros(0, kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,8 @@ class Sequences:
     """Runs of observations without a restart between, one after another.
 
     Of each run: the series' name, its `first` row, `length`, and the grid `index` of its first row.
-    Of each row: `value`, NaN where it is missing, and `origin_ms`, event time in epoch milliseconds.
+    Of each row: `value`, NaN where it is missing, `origin_ms`, event time in epoch milliseconds, and `covariates`
+    `[rows, covariates]` as they are at its own step.
     """
 
     names: list[str]
@@ -102,6 +109,7 @@ class Sequences:
     index: Int
     value: Float
     origin_ms: Int
+    covariates: Float
 
     def rows(self, run: int) -> slice:
         """Rows of `run`."""
@@ -117,6 +125,13 @@ class Sequences:
         for run, name in enumerate(self.names):
             runs.setdefault(name, []).append(run)
         return runs
+
+    def covariates_ahead(self, row: Int, horizon: int) -> Float:
+        """What they are at the next `horizon` rows of the run of each `row` `[n]`: `[n, horizon, covariates]`."""
+        run = self.run_of(row)
+        last = (self.first[run] + self.length[run] - 1)[:, None]
+        ahead = row[:, None] + np.arange(1, horizon + 1)
+        return np.where((ahead <= last)[..., None], self.covariates[np.minimum(ahead, last)], np.nan)
 
     def before(self, time_ms: int) -> Int:
         """How many rows of each run lie before event time `time_ms` `[runs]`."""
@@ -141,22 +156,25 @@ def sequences(
     What event time refuses is counted in `left_out`.
     """
     scratch, left_out = scratch or Scratch(), left_out or LeftOut()
-    windows = Windows(settings.stream, settings.model.context_length)
+    windows = Windows(settings.stream, settings.model.context_length, covariates=len(settings.input.covariates))
     with Spool(scratch) as spool:
         for read in parts:
             part = left_out.positive(read) if settings.model.transform == "log" else read
             part = left_out.open(part, windows.grid)
             names = [part.names[n] for n in part.series.tolist()]
-            outcome, block = windows.admit(np.full(len(part), part.partition), names, part.time_ms, part.value)
+            where = np.full(len(part), part.partition)
+            outcome, block = windows.admit(where, names, part.time_ms, part.value, part.covariates)
             left_out.add(part, outcome)
             spool.append(_rows(block))
         return _ordered(spool, windows, scratch)
 
 
 def _rows(block: Block) -> np.ndarray:
-    rows = np.zeros(len(block), ROW)
-    for name in ROW.names or ():
+    given = np.zeros((len(block), 0)) if block.covariates is None else block.covariates
+    rows = np.zeros(len(block), np.dtype([*ROW, ("covariates", "f8", given.shape[1:])]))
+    for name, _ in ROW:
         rows[name] = getattr(block, name)
+    rows["covariates"] = given
     return rows
 
 
@@ -168,17 +186,20 @@ def _ordered(spool: Spool, windows: Windows, scratch: Scratch) -> Sequences:
         raise ConfigError("the input completes no observation")
     place = np.concatenate([[0], np.cumsum(total)[:-1]])
     value, origin_ms = scratch.zeros((count,), np.float64), scratch.zeros((count,), np.int64)
+    covariates = scratch.zeros((count, *spool.dtype["covariates"].shape), np.float64)
     starts = [np.zeros((3, 0), np.int64)]
     for rows in spool:
         slot = rows["slot"]  # ascends: a block has the rows of one series together
         row = place[slot] + np.arange(len(rows)) - np.searchsorted(slot, slot)
         value[row], origin_ms[row] = rows["value"], windows.grid.origin_ms(rows["index"])
+        covariates[row] = rows["covariates"]
         place += np.bincount(slot, minlength=series)
         fresh = rows["fresh"]
         starts.append(np.stack([row[fresh], slot[fresh], rows["index"][fresh]]))
     first, slot, index = (every := np.concatenate(starts, axis=1))[:, np.argsort(every[0])]
     length = np.diff(np.append(first, count))
-    return Sequences([windows.slots.names[n] for n in slot.tolist()], first, length, index, value, origin_ms)
+    names = [windows.slots.names[n] for n in slot.tolist()]
+    return Sequences(names, first, length, index, value, origin_ms, covariates)
 
 
 def spread(first: Int, length: Int, most: int) -> Int:

@@ -8,11 +8,13 @@ import numpy as np
 
 from forecaster.aggregates import aggregated
 from forecaster.config import Aggregate
+from forecaster.covariates import CovariateSettings
 from forecaster.features import Features
 from forecaster.records import Float, Int
 from training.table import FeatureTable
 
 FAR = 1e3  # in units of the scale
+WITHOUT = 0.1  # of the windows miss a covariate
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,12 @@ class BatchShape:
 class Batch(NamedTuple):
     """`inputs` `[windows, length, …]` and the `scored` rounds `[windows, scored]`, with what belongs to these.
 
-    `recent` is `[windows, scored, outputs, recents]`; `target` and `weight` are `[windows, scored, outputs]`.
+    `ahead` is `[windows, scored, outputs, ahead]`; `target` and `weight` are `[windows, scored, outputs]`.
     """
 
     inputs: np.ndarray
     scored: np.ndarray
-    recent: np.ndarray
+    ahead: np.ndarray
     target: np.ndarray
     weight: np.ndarray
 
@@ -96,14 +98,15 @@ class Examples:
             parts = [self._warm(window[shape.cold :], scored[shape.cold :])]
             if shape.cold:
                 parts.insert(0, self._cold(window[: shape.cold], scored[: shape.cold]))
-            yield Batch(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+            batch = Batch(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+            yield without_some(batch, self.table.settings.covariates, random)
 
     def _warm(self, window: Int, scored: Int) -> Batch:
         """Rows `window` `[windows, length]` with the features they have in the whole run."""
         row = np.take_along_axis(window, scored, 1).ravel()
         target, weight = self.targets(row)
-        recent = self.table.recents(row, self.horizon, self.aggregate)
-        return _batch(self.table.inputs[window], scored, recent, target, weight)
+        known = self.table.ahead(row, self.horizon, self.aggregate)
+        return _batch(self.table.inputs[window], scored, known, target, weight)
 
     def _cold(self, window: Int, scored: Int) -> Batch:
         """The same rows as if nothing had been before them."""
@@ -114,13 +117,14 @@ class Examples:
         index = data.index[run] + window[:, 0] - data.first[run]
         values = data.value[window]
         values[:, 1:][window[:, 1:] == window[:, :-1]] = np.nan  # padding
-        step = state.advance(np.arange(count), index, values)
+        step = state.advance(np.arange(count), index, values, data.covariates[window])
         place = np.repeat(np.arange(count), scored.shape[1]), scored.ravel()
         scale = step.safe_scale()[place]
         ahead = self.horizon, self.aggregate
         scaled = (self.ahead(window[place]) - step.baseline(*place, *ahead)) / scale[:, None]
         target, weight = weighted(scaled, step.seen[place] > 0)
-        return _batch(step.inputs(), scored, step.recent(*place, *ahead), target, weight)
+        known = table.with_known(step.recent(*place, *ahead), window[place], *ahead)
+        return _batch(step.inputs(), scored, known, target, weight)
 
 
 def weighted(scaled: Float, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -130,9 +134,26 @@ def weighted(scaled: Float, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.where(known, scaled, 0.0).astype(np.float32), known.astype(np.float32)
 
 
-def _batch(inputs: np.ndarray, scored: Int, recent: np.ndarray, target: np.ndarray, weight: np.ndarray) -> Batch:
+def without_some(batch: Batch, covariates: CovariateSettings, random: np.random.Generator) -> Batch:
+    """`batch` with each covariate missing in a share of the windows, so that what is missing has been seen."""
+    if not (count := len(covariates.names)):
+        return batch
+    missing = random.random((len(batch.inputs), count)) < WITHOUT
+    inputs = _without(batch.inputs, missing[:, None])
+    ahead = _without(batch.ahead, missing[:, None, None, len(covariates.past) :])
+    return batch._replace(inputs=inputs, ahead=ahead)
+
+
+def _without(seen: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """`seen` `[…, any]`, whose last columns are covariates, and then which are missing, with more of them `missing`."""
+    count = missing.shape[-1]
+    rest, values, flags = np.split(seen, [seen.shape[-1] - 2 * count, seen.shape[-1] - count], axis=-1)
+    return np.concatenate([rest, np.where(missing, np.float32(0), values), np.maximum(flags, missing)], axis=-1)
+
+
+def _batch(inputs: np.ndarray, scored: Int, ahead: np.ndarray, target: np.ndarray, weight: np.ndarray) -> Batch:
     return Batch(
         inputs,
         scored.astype(np.int32),
-        *(array.reshape(*scored.shape, *array.shape[1:]) for array in (recent, target, weight)),
+        *(array.reshape(*scored.shape, *array.shape[1:]) for array in (ahead, target, weight)),
     )

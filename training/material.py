@@ -114,6 +114,7 @@ def _carried(candidate: Candidate, examples: Examples, split: Split, settings: S
     shape = NetworkSettings(
         inputs=len(features.input_names),
         recents=features.recents,
+        known=features.covariates.ahead,
         cell=model.cell,
         units=candidate.units,
         horizon=model.horizon,

@@ -1,6 +1,6 @@
 """What a recording becomes on the grid, and what did not get onto it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,12 +17,14 @@ from training.left_out import LeftOut
 class Observed:
     """The observations of a whole recording: `block` and `origin_ms`, the event time of its rows.
 
-    `ticks`, `late` and `duplicate` count by the recording's names.
+    `tick` is the place in the recording of the tick that made each row, the last one of a bar, −1 for a step filled
+    into a gap. `ticks`, `late` and `duplicate` count by the recording's names.
     """
 
     windows: Windows
     block: Block
     origin_ms: Int
+    tick: Int
     ticks: dict[str, int]
     late: dict[str, int]
     duplicate: dict[str, int]
@@ -48,13 +50,13 @@ def observe(recording: Recording, stream: StreamSettings, context_length: int, *
 
     Raises `ConfigError` where it completes no observation.
     """
-    windows = Windows(stream, context_length)
+    windows, places = Windows(stream, context_length, covariates=1), np.arange(len(recording))
     if log:
-        recording = LeftOut().positive(recording)
-    recording = LeftOut().open(recording, windows.grid)
+        places, recording = places[~(recording.value <= 0)], LeftOut().positive(recording)
+    places, recording = places[windows.grid.is_open(recording.time_ms)], LeftOut().open(recording, windows.grid)
     names = [recording.names[n] for n in recording.series.tolist()]
     partition = np.zeros(len(recording), np.int64)
-    outcome, block = windows.admit(partition, names, recording.time_ms, recording.value)
+    outcome, block = windows.admit(partition, names, recording.time_ms, recording.value, places[:, None].astype(float))
     if not len(block):
         raise ConfigError("the input completes no observation")
 
@@ -63,4 +65,8 @@ def observe(recording: Recording, stream: StreamSettings, context_length: int, *
         return dict(zip(recording.names, counts.tolist(), strict=True))
 
     late, duplicate = (count(recording.series[outcome == kind]) for kind in (LATE, DUPLICATE))
-    return Observed(windows, block, windows.grid.origin_ms(block.index), count(recording.series), late, duplicate)
+    origin_ms = windows.grid.origin_ms(block.index)
+    assert block.covariates is not None  # noqa: S101  # places were given
+    tick = np.nan_to_num(block.covariates[:, 0], nan=-1.0).astype(np.int64)
+    block = replace(block, covariates=None)
+    return Observed(windows, block, origin_ms, tick, count(recording.series), late, duplicate)

@@ -54,7 +54,7 @@ def path_batches(
     """The windows of `examples`, as bins."""
     for batch in examples.batches(shape, random):
         places = places_of(batch.target, edges)
-        yield PathBatch(batch.inputs, batch.scored, batch.recent, places, places, batch.weight)
+        yield PathBatch(batch.inputs, batch.scored, batch.ahead, places, places, batch.weight)
 
 
 class PathValidation(Validation):
@@ -73,7 +73,7 @@ class PathValidation(Validation):
         """The mean pinball loss of the network as it is, by the same random numbers each time."""
         rows = self._row
         numbers = uniforms(rows.astype(np.uint64), self._horizon, self._sampling.paths)
-        paths = self._paths.answers(self._hidden(), self._table.inputs[rows], self._recent, numbers).fetch()
+        paths = self._paths.answers(self._hidden(), self._table.inputs[rows], self._ahead, numbers).fetch()
         return self._origins.pinball(np.moveaxis(np.quantile(paths, self._levels, axis=-1), 0, -1))
 
 

@@ -58,6 +58,18 @@ class FeatureTable:
             found = self.settings.moved(self.baseline(row, horizon), found, aggregate)
         return np.clip(found / self.scale[row][:, None, None], -CLIP, CLIP).astype(np.float32)
 
+    def ahead(self, row: Int, horizon: int, aggregate: Aggregate | None = None) -> np.ndarray:
+        """What is known of the next steps: `recents`, and behind them what is seen of their covariates."""
+        return self.with_known(self.recents(row, horizon, aggregate), row, horizon, aggregate)
+
+    def with_known(self, recents: np.ndarray, row: Int, horizon: int, aggregate: Aggregate | None) -> np.ndarray:
+        """`recents` of each `row`, and behind them what is seen of the covariates of the same steps."""
+        given = self.settings.covariates
+        if not given.known:
+            return recents
+        steps = self.data.covariates_ahead(row, horizon)[..., len(given.past) :]
+        return np.concatenate([recents, given.seen_ahead(steps, aggregate)], axis=-1)
+
     def _latest(self, row: Int, steps: Int) -> Iterator[tuple[Int, np.ndarray]]:
         """By season: the row of the latest visit of each step's phase, and whether there was one in the run."""
         data = self.data
@@ -103,7 +115,7 @@ def _follow(table: FeatureTable, runs: Int) -> None:
         inside = done + rounds < data.length[runs][:, None]
         row = np.where(inside, data.first[runs][:, None] + done + rounds, 0)
         values = np.where(inside, data.value[row], np.nan)
-        step = state.advance(np.arange(len(runs)), data.index[runs] + done, values)
+        step = state.advance(np.arange(len(runs)), data.index[runs] + done, values, data.covariates[row])
         _store(table, row[inside], step, inside)
         step.commit()
         done += len(rounds)

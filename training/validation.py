@@ -73,13 +73,13 @@ class Validation:
         self._engine, self._table, self._row = engine or Engine(network), table, self._origins.row
         self._engine.grow(ABREAST)
         self._begin = np.maximum(self._origins.begin - WARM * context_length, 0)
-        self._recent = table.recents(self._row, network.settings.horizon, network.settings.aggregate)
+        self._ahead = table.ahead(self._row, network.settings.horizon, network.settings.aggregate)
         self.baseline_loss = self.loss()
 
     def loss(self) -> float:
         """The mean pinball loss of the network as it is."""
         hidden = self._hidden()
-        return self._origins.pinball(self._engine.head(hidden, self._table.inputs[self._row], self._recent).fetch())
+        return self._origins.pinball(self._engine.head(hidden, self._table.inputs[self._row], self._ahead).fetch())
 
     def _hidden(self) -> np.ndarray:
         """The last layer's output at every scored row `[n, units]`."""

@@ -12,6 +12,7 @@ from pathlib import Path
 MODELS: tuple[str, ...] = (
     "cells",
     "aggregates",
+    "covariates",
     "windows",
     "symbols",
     "classes",

@@ -20,12 +20,13 @@ LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 HORIZON, MEASURE = 24, "CRPS"
 
 
-def beijing(folder: Path) -> Protocol:
-    """Hourly PM2.5, its missing hours missing."""
+def beijing(folder: Path, **covariates: tuple[str, ...]) -> Protocol:
+    """Hourly PM2.5, its missing hours missing, with the columns that `covariates` name by their setting."""
     columns = Columns("year,month,day,hour", None, ("pm2.5",))
     path = folder / "beijing_pm25" / "beijing_pm25.csv.gz"
     split = {"train_fraction": 0.6, "validation_fraction": 0.2}
-    return Protocol(read_recording([path], InputSettings(), columns), {"step": "1h"}, split)
+    recording = read_recording([path], InputSettings(**covariates), columns)
+    return Protocol(recording, {"step": "1h"}, split, input=covariates)
 
 
 class MaximumOfSteps:

@@ -17,16 +17,18 @@ from training.prepare import Source
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How a recording is split and scored: settings of `[stream]` and `[training]`, origins of the test part."""
+    """How a recording is split and scored: settings of `[stream]`, `[training]` and `[input]`, origins to score."""
 
     recording: Recording
     stream: dict[str, Any]
     training: dict[str, Any]
     choice: Choice = field(default_factory=Choice)
+    input: dict[str, Any] = field(default_factory=dict)
 
     def train(self, seed: int, **model: Any) -> "Trained":
         """A model of the settings `model`, the best epoch by the validation part."""
-        settings = Settings(stream=self.stream, model=model, training=self.training | {"seed": seed})
+        training = self.training | {"seed": seed}
+        settings = Settings(input=self.input, stream=self.stream, model=model, training=training)
         begun = time.monotonic()
         manifest, network = train(Source([self.recording]), settings)
         return Trained(self, settings, manifest, network, time.monotonic() - begun)

@@ -12,17 +12,18 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from forecaster.errors import UnusableStateError
-from forecaster.grid import ITEM, OPEN
+from forecaster.grid import OPEN, item_type
 
 CHUNK_BYTES = 384 * 1024  # aimed at; names of more than `NAME_BYTES` and open items come on top
 RECORD_BYTES = 512 * 1024  # never exceeded: half of what a broker takes by default
 NAME_BYTES = 64
 NAMES, NAME_LENGTH = "names", "name_length"
-HELD = tuple(name for name in ITEM.names or () if name != "born")  # an item between two batches was born in none
+HELD_COVARIATES = "held.covariates"
 COUNTS = "rounds", "seen", "late_run", "held.count"
 TIMES = "newest", "watermark", "touched_ms", "held.index", "held.first_ms", "held.last_ms"
 
-Layout = dict[str, tuple[np.dtype, tuple[int, ...]]]  # of each state array: its kind of number, and a row's shape
+# Of each state array its kind of number, and a row's shape; of the covariates of open items too, where there are any.
+Layout = dict[str, tuple[np.dtype, tuple[int, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def encode(part: Part) -> Iterator[bytes]:
         arrays[NAME_LENGTH] = np.fromiter(map(len, names), np.uint32, len(names))
         first, last = np.searchsorted(held["slot"], (low, high))
         items = held[first:last]
-        arrays |= {f"held.{name}": np.ascontiguousarray(items[name]) for name in HELD}
+        arrays |= {f"held.{name}": np.ascontiguousarray(items[name]) for name in _columns(items.dtype)}
         arrays["held.slot"] -= low
         yield save(arrays)
 
@@ -65,6 +66,16 @@ def encode(part: Part) -> Iterator[bytes]:
 def records(chunk: bytes) -> Iterator[bytes]:
     """`chunk` cut into what fits into a record: one piece, but for series with very long windows or profiles."""
     return (chunk[low : low + RECORD_BYTES] for low in range(0, len(chunk), RECORD_BYTES))
+
+
+def held_layout(covariates: int) -> Layout:
+    """What a layout has of open items with rows of so many numbers of covariates."""
+    return {HELD_COVARIATES: (np.dtype(np.float64), (covariates,))} if covariates else {}
+
+
+def _columns(item: np.dtype) -> list[str]:
+    """What is kept of an item: between two batches it was born in none."""
+    return [name for name in item.names or () if name != "born"]
 
 
 def decode(chunk: bytes, layout: Layout) -> Part:
@@ -77,20 +88,22 @@ def decode(chunk: bytes, layout: Layout) -> Part:
     except (SafetensorError, ValueError, KeyError, OverflowError, TypeError) as error:
         raise UnusableStateError("corrupt", f"a chunk is not a safetensors file: {error}") from error
     series = len(arrays[NAME_LENGTH]) if NAME_LENGTH in arrays and arrays[NAME_LENGTH].ndim else 0
+    of_series = {name: kind for name, kind in layout.items() if name != HELD_COVARIATES}
+    item = item_type(layout[HELD_COVARIATES][1][0] if HELD_COVARIATES in layout else 0)
     items = len(arrays["held.slot"]) if "held.slot" in arrays and arrays["held.slot"].ndim else 0
-    wanted = {name: (dtype, (series, *shape)) for name, (dtype, shape) in layout.items()}
-    wanted |= {f"held.{name}": (ITEM[name], (items,)) for name in HELD}
+    wanted = {name: (dtype, (series, *shape)) for name, (dtype, shape) in of_series.items()}
+    wanted |= {f"held.{name}": (item[name].base, (items, *item[name].shape)) for name in _columns(item)}
     wanted[NAME_LENGTH] = np.dtype(np.uint32), (series,)
     wanted[NAMES] = np.dtype(np.uint8), (len(arrays[NAMES]) if NAMES in arrays and arrays[NAMES].ndim else 0,)
     found = {name: array for name, array in arrays.items() if name in wanted or not name.startswith("hidden.")}
     _check(found, wanted)
-    held = np.zeros(items, ITEM)
+    held = np.zeros(items, item)
     held["born"] = -1
-    for name in HELD:
+    for name in _columns(item):
         held[name] = found[f"held.{name}"]
     if items and not (held["slot"].min() >= 0 and held["slot"].max() < series):
         raise UnusableStateError("corrupt", "an open item of a chunk belongs to none of its series")
-    return Part(_names(found[NAMES], found[NAME_LENGTH]), {name: found[name] for name in layout}, held)
+    return Part(_names(found[NAMES], found[NAME_LENGTH]), {name: found[name] for name in of_series}, held)
 
 
 def _check(found: dict[str, np.ndarray], wanted: Layout) -> None:

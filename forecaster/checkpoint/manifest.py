@@ -132,7 +132,11 @@ class Identity:
 
     def layout_of(self, found: CheckpointManifest) -> Layout:
         """The arrays to take from the checkpoint: without the hidden state, where another network's weights made it."""
-        layout = self.layout | {"values": (self.layout["values"][0], (found.context_length,))}
+        layout = self.layout | {
+            name: (kind, (found.context_length, *shape[1:]))
+            for name, (kind, shape) in self.layout.items()
+            if name in {"values", "covariates"}
+        }
         same_network = _parsed(NetworkSettings, found.network) == self.network
         if same_network and found.bundle.weights_sha256 == self.bundle.weights_sha256:
             return layout

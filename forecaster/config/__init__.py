@@ -21,6 +21,8 @@ from forecaster.config.model import (
 from forecaster.config.sessions import SessionSettings
 from forecaster.config.settings import MetricsSettings, Settings
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
+from forecaster.config.telemetry import LogSettings, TracingSettings
+from forecaster.config.web import WebSettings
 
 __all__ = [
     "CODED",
@@ -29,6 +31,7 @@ __all__ = [
     "CellKind",
     "InputSettings",
     "KafkaSettings",
+    "LogSettings",
     "MetricsSettings",
     "ModelSettings",
     "NetworkKind",
@@ -42,7 +45,9 @@ __all__ = [
     "StreamSettings",
     "Task",
     "TopicSettings",
+    "TracingSettings",
     "TrainingSettings",
+    "WebSettings",
     "check_segments",
     "format_duration",
     "load_settings",

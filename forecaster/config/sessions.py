@@ -40,25 +40,30 @@ def _parse_early(text: object) -> tuple[date, int]:
         raise ValueError(f'{text!r} is no early close: write it as "2026-11-27 13:00"') from None
 
 
-Hours = Annotated[
-    tuple[int, int], BeforeValidator(_parse_hours), PlainSerializer(lambda hours: "-".join(map(_clock, hours)))
-]
-EarlyClose = Annotated[
-    tuple[date, int], BeforeValidator(_parse_early), PlainSerializer(lambda early: f"{early[0]} {_clock(early[1])}")
-]
+def _format_hours(hours: tuple[int, int]) -> str:
+    return "-".join(map(_clock, hours))
+
+
+def _format_early(early: tuple[date, int]) -> str:
+    return f"{early[0]} {_clock(early[1])}"
+
+
+Hours = Annotated[tuple[int, int], BeforeValidator(_parse_hours), PlainSerializer(_format_hours)]
+EarlyClose = Annotated[tuple[date, int], BeforeValidator(_parse_early), PlainSerializer(_format_early)]
 
 
 class SessionSettings(Section):
-    """A session lasts from the first to the second time of `hours`, in minutes of the day, on each of `days`.
-
-    One that closes at or before the time it opens does so on the next day; it belongs to the day it opens on. Without
-    `hours` a stream is always open.
-    """
+    """When a stream is open, on the clock of `stream.time_zone` ([sessions](models/calendar.md#sessions))."""
 
     hours: Annotated[tuple[Hours, ...], Field(max_length=24)] = ()
+    """such as `["09:30-16:00"]`, several with breaks between; one that closes at or before the time it opens does so \
+on the next day, and belongs to the day it opens on; without any the stream is always open; must be the bundle's"""
     days: Annotated[tuple[Weekday, ...], Field(min_length=1)] = WEEK[:5]
+    """days on which sessions open; must be the bundle's"""
     holidays: Annotated[tuple[date, ...], Field(max_length=10_000)] = ()
+    """dates on which none opens; they are known for the years that are listed"""
     early_closes: Annotated[tuple[EarlyClose, ...], Field(max_length=10_000)] = ()
+    """dates with the time at which their sessions are over, such as `["2026-11-27 13:00"]`"""
 
     def week(self) -> list[tuple[int, int]]:
         """Opening and closing of each session of a regular week, in minutes from Monday 00:00, ascending."""

@@ -10,13 +10,17 @@ from forecaster.config.kafka import KafkaSettings, TopicSettings
 from forecaster.config.model import ModelSettings, TrainingSettings
 from forecaster.config.section import Section
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
+from forecaster.config.telemetry import LogSettings, TracingSettings
+from forecaster.config.web import WebSettings
 
 
 class MetricsSettings(Section):
-    """Where /metrics, /livez and /readyz are served; port 0 picks a free one."""
+    """Where metrics and probes are served."""
 
     host: str = "0.0.0.0"  # noqa: S104  # Prometheus and the probes come from outside
+    """address to listen at"""
     port: Annotated[int, Field(ge=0, le=65535)] = 9108
+    """`/metrics`, `/startupz`, `/readyz`, `/livez`; 0 takes a free one"""
 
 
 class Settings(BaseSettings):
@@ -27,8 +31,13 @@ class Settings(BaseSettings):
     )
 
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    """forecasts, dead letters, state and offsets of a batch in one transaction; with `"at_least_once"` offsets are
+    committed after the forecasts are acknowledged ([what is promised](delivery.md))"""
     emit: Literal["every", "latest"] = "every"
+    """forecast at each observation, or with `"latest"` only at the newest of each series in a batch"""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """processes of this daemon, each a member of the group with partitions of its own ([several
+    workers](workers.md))"""
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
     input: InputSettings = InputSettings()
@@ -37,6 +46,9 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     metrics: MetricsSettings = MetricsSettings()
+    logs: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
+    web: WebSettings = WebSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
@@ -58,6 +70,18 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"state.idle_ttl: must be longer than stream.allowed_lateness and one step, {format_duration(held_ms)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _covariates(self) -> "Settings":
+        named = {name: getattr(self.input, name) for name in ("past_covariates", "known_covariates")}
+        setting = next((f"input.{name}" for name, fields in named.items() if fields), None)
+        if setting is None:
+            return self
+        if self.model.task != "forecast" or self.model.network != "carried":
+            raise ValueError(f'{setting}: only model.task = "forecast" with model.network = "carried" takes covariates')
+        if self.stream.bar is not None and self.input.known_covariates:
+            raise ValueError("input.known_covariates: goes without stream.bar: its ticks tell of different horizons")
         return self
 
     @model_validator(mode="after")

@@ -1,6 +1,8 @@
 """Ticks as JSON in the configured input format: what `produce` and `replay` feed to the decoder."""
 
 import math
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import orjson
@@ -14,6 +16,8 @@ class JsonTickEncoder:
     def __init__(self, settings: InputSettings) -> None:
         tree: dict[str, Any] = {}
         fields = {"series": settings.series_field, "time": settings.time_field, "value": settings.value_field}
+        self._covariates = [f"covariate{n}" for n in range(len(settings.covariates))]
+        fields |= dict(zip(self._covariates, settings.covariates, strict=True))
         for name, path in fields.items():
             *parents, last = path.split(".")
             node = tree
@@ -26,13 +30,13 @@ class JsonTickEncoder:
         self._per_ms = PER_MS[settings.time_unit]
         self._text = settings.value_format == "numeric_string"
 
-    def encode(self, series: str, time_ms: int, value: float | str) -> bytes:
-        """One tick; a NaN `value` becomes null, a code is text."""
+    def encode(
+        self, series: str, time_ms: int, value: float | str, covariates: Sequence[float | Sequence[float]] = ()
+    ) -> bytes:
+        """One tick; a NaN becomes null, a code is text. There may be a number or a list for each of the covariates."""
+        given = zip_longest(self._covariates, covariates)
         as_text = self._text and isinstance(value, float) and not math.isnan(value)
         number = repr(value) if as_text else value
         time = time_ms * int(self._per_ms) if self._per_ms >= 1 else time_ms / 1000
-        return self._template % {
-            b"series": orjson.dumps(series),
-            b"time": orjson.dumps(time),
-            b"value": orjson.dumps(number),
-        }
+        content = {"series": series, "time": time, "value": number, **dict(given)}
+        return self._template % {name.encode(): orjson.dumps(part) for name, part in content.items()}

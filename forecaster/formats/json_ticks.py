@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -10,7 +11,8 @@ import msgspec
 import numpy as np
 
 from forecaster.config.stream import PER_MS, InputSettings
-from forecaster.records import Bool, Fault, Float, Int, RecordBatch, TickBatch
+from forecaster.formats.json_covariates import CovariateFields, overflows_float32
+from forecaster.records import Fault, Float, Int, RecordBatch, TickBatch
 from forecaster.vocabulary import CodeBook, Vocabulary
 
 MOST_SERIES_BYTES = 1024
@@ -21,12 +23,15 @@ class JsonTickDecoder:
     """Decodes records to ticks; what is malformed becomes a `Fault` of its record.
 
     With `codes` the values are codes, texts or whole numbers, and `TickBatch.value` holds the ids that it gives
-    them; a `CodeBook` takes the label in `settings.label_field` besides, where one is named.
+    them; a `CodeBook` takes the label in `settings.label_field` besides, where one is named. Known covariates tell of
+    the tick's own step and of `horizon` steps ahead.
     Reason codes: `empty`, `not_utf8`, `not_json`, `too_deep`, `missing_field`, `wrong_type`,
-    `not_finite`, `bad_time`, `bad_code`, `no_series`, `bad_series`.
+    `not_finite`, `bad_time`, `bad_code`, `bad_covariate`, `no_series`, `bad_series`.
     """
 
-    def __init__(self, settings: InputSettings, codes: Vocabulary | CodeBook | None = None) -> None:
+    def __init__(
+        self, settings: InputSettings, codes: Vocabulary | CodeBook | None = None, horizon: int | None = None
+    ) -> None:
         text = settings.value_format == "numeric_string" and codes is None
         value_type = str | int | None if codes is not None else str | None if text else float | None
         paths = {
@@ -36,8 +41,12 @@ class JsonTickDecoder:
         }
         if isinstance(codes, CodeBook) and settings.label_field is not None:
             paths[settings.label_field] = (str | int | None, {"default": None})
-        tick, getters = _tick_type(paths)
-        self._series, self._time, self._value, *labels = getters
+        covariates = CovariateFields(settings, horizon)
+        fields = paths | covariates.paths
+        tick, getters = _tick_type(fields)
+        get = dict(zip(fields, getters, strict=True))
+        self._series, self._time, self._value, *labels = map(get.__getitem__, paths)
+        self._covariates = partial(covariates.rows, list(map(get.__getitem__, covariates.paths)))
         self._label = labels[0] if labels else None
         self._codes = codes
         self._one = msgspec.json.Decoder(tick).decode
@@ -82,13 +91,14 @@ class JsonTickDecoder:
         series = self._series_names(batch, found, problem)
         time_ms = self._times(list(map(self._time, found.ticks)), problem)
         value = self._values(found.ticks, problem)
+        covariates = self._covariates(found.ticks, problem)
         good = np.ones(len(found.ticks), bool)
         for n, (reason, text) in sorted(problem.items()):
             good[n] = False
             row = found.record[n]
             found.faults.setdefault(row, Fault(row, reason, f"tick {found.index[n]}: {text}"))
         record, index = np.array(found.record, np.int64), np.array(found.index, np.int64)
-        ticks = TickBatch(series, time_ms, value, record, index, list(found.faults.values()))
+        ticks = TickBatch(series, time_ms, value, record, index, covariates, list(found.faults.values()))
         return ticks.take(good) if problem else ticks
 
     def _series_names(self, batch: RecordBatch, found: "_Found", problem: dict[int, tuple[str, str]]) -> list[str]:
@@ -132,7 +142,7 @@ class JsonTickDecoder:
         if self._to_float is not None:
             values = [self._to_float(text, n, problem) for n, text in enumerate(values)]
         value = np.array(values, np.float64)
-        for n in np.flatnonzero(_overflows_float32(value)).tolist():
+        for n in np.flatnonzero(overflows_float32(value)).tolist():
             problem.setdefault(n, ("not_finite", f"{value[n]:g} does not fit a float32"))
         return value
 
@@ -239,8 +249,3 @@ def _parse_number(text: str | None, n: int, problem: dict[int, tuple[str, str]])
 
 def _exact_ms(time: int, per_ms: float) -> int:
     return (time + int(per_ms) // 2) // int(per_ms) if per_ms >= 1 else time * round(1 / per_ms)
-
-
-def _overflows_float32(value: Float) -> Bool:
-    with np.errstate(over="ignore"):
-        return ~np.isnan(value) & ~np.isfinite(value.astype(np.float32))

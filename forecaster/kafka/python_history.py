@@ -49,13 +49,14 @@ def read_history(
     """
     prepare_library()
     book = CodeBook() if settings.model.coded else None
-    decoder, left_out, found = JsonTickDecoder(settings.input, book), _Malformed(), False
+    decoder = JsonTickDecoder(settings.input, book, settings.model.horizon)
+    own, left_out, found = len(settings.input.covariates), _Malformed(), False
     try:
         for records in _read(settings, client_id, start_ms):
             ticks = decoder.decode(records)
             future = ticks.ahead(records, settings.stream.max_future)
             left_out.add(records, ticks, future)
-            if len(part := _recording(records, ticks.take(~future), book)):
+            if len(part := _recording(records, ticks.take(~future), book, own)):
                 found = True
                 yield part
     except REFUSALS as error:
@@ -75,7 +76,7 @@ def _read(settings: Settings, client_id: str, start_ms: int | None) -> Iterator[
     with closing(KafkaConsumer(**options, bootstrap_timeout_ms=timeout_ms)) as consumer:
         for span in _spans(consumer, parts, start_ms, timeout_ms):
             for rows in _fetches(consumer, span, timeout_ms):
-                yield _batch(span.partition, rows)
+                yield record_batch(span.partition, rows)
 
 
 def _spans(consumer: Any, parts: Sequence[TopicPartition], start_ms: int | None, timeout_ms: int) -> list[Span]:
@@ -105,7 +106,8 @@ def _fetches(consumer: Any, span: Span, timeout_ms: int) -> Iterator[list[Any]]:
             raise KafkaTimeoutError(f"{name} stays at offset {position} of {span.end}")
 
 
-def _batch(part: TopicPartition, rows: list[Any]) -> RecordBatch:
+def record_batch(part: TopicPartition, rows: list[Any]) -> RecordBatch:
+    """Records of one partition, at least one, as columns."""
     return RecordBatch(
         topic=part.topic,
         partition=np.full(len(rows), part.partition),
@@ -118,10 +120,12 @@ def _batch(part: TopicPartition, rows: list[Any]) -> RecordBatch:
     )
 
 
-def _recording(records: RecordBatch, ticks: TickBatch, book: CodeBook | None) -> Recording:
+def _recording(records: RecordBatch, ticks: TickBatch, book: CodeBook | None, covariates: int) -> Recording:
+    """`ticks` with so many covariates, of which a recording has what they were at each tick's own step."""
     names, series = numbered(ticks.series)
     codes, labels = (book.codes, book.labels) if book else ([], [])
-    return Recording(names, series, ticks.time_ms, ticks.value, int(records.partition[0]), codes, labels)
+    own = ticks.covariates[:, :covariates] if covariates else None
+    return Recording(names, series, ticks.time_ms, ticks.value, int(records.partition[0]), codes, labels, own)
 
 
 class _Malformed:

@@ -36,6 +36,9 @@ READING = {
     "partition.assignment.strategy": "cooperative-sticky",
     "auto.offset.reset": "error",  # said instead of going elsewhere
     "enable.partition.eof": True,  # tells of the markers of transactions at the end
+    # What is fetched ahead becomes an object a message at once, ten times its bytes: after a stall a whole backlog.
+    "max.partition.fetch.bytes": 2**20,
+    "queued.min.messages": 10_000,  # of each partition
     "queued.max.messages.kbytes": 32 * 2**10,
     "fetch.queue.backoff.ms": 10,  # a second by default, in which a reader that is faster finds nothing
     "fetch.error.backoff.ms": 100,

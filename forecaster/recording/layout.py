@@ -43,6 +43,7 @@ class Layout:
     values: tuple[str, ...]
     label: str | None = None
     coded: bool = False
+    covariates: tuple[str, ...] = ()
 
     @classmethod
     def choose(cls, path: Path, header: Sequence[str], settings: InputSettings, columns: Columns) -> "Layout":
@@ -53,12 +54,13 @@ class Layout:
         if series is not None:
             values = columns.value or (_pick(path, header, (settings.value_field,)),)
         else:  # a column without a name is a row number that a writer put there
-            values = columns.value or tuple(name for name in header if name and name not in {*time, label})
+            other = {*time, label, *settings.covariates}
+            values = columns.value or tuple(name for name in header if name and name not in other)
         if not values:
             raise ConfigError(f"{path}: has no column beside {','.join(time)!r}")
         if columns.coded and series is not None and len(values) > 1:
             raise ConfigError(f"{path}: {','.join(values)}: codes have no mean: name one value column")
-        layout = cls(time, series, values, label, columns.coded)
+        layout = cls(time, series, values, label, columns.coded, settings.covariates)
         for name in layout.names:
             _pick(path, header, (name,))
             if header.count(name) > 1:
@@ -69,13 +71,14 @@ class Layout:
     def names(self) -> list[str]:
         """Every column that is read, once."""
         one_each = [name for name in (self.series, self.label) if name]
-        return list(dict.fromkeys((*self.time, *one_each, *self.values)))
+        return list(dict.fromkeys((*self.time, *one_each, *self.values, *self.covariates)))
 
     def ticks(self, table: Table, times: Times) -> Recording:
         """The rows of `table` as ticks; those of a wide row one after another."""
         time_ms = times.read(table)
         book = CodeBook()
         values = self._coded(table, book) if self.coded else [numbers(table, name) for name in self.values]
+        given = np.stack([numbers(table, name) for name in self.covariates], axis=1) if self.covariates else None
         if self.series is not None:
             names, series = labels(table, self.series)
             value = np.mean(values, axis=0)
@@ -83,7 +86,8 @@ class Layout:
             rows, width = len(time_ms), len(values)
             names, series = list(self.values), np.tile(np.arange(width), rows)
             time_ms, value = np.repeat(time_ms, width), np.stack(values, axis=1).ravel()
-        return Recording(names, series, time_ms, value, codes=book.codes, labels=book.labels)
+            given = None if given is None else np.repeat(given, width, axis=0)
+        return Recording(names, series, time_ms, value, codes=book.codes, labels=book.labels, covariates=given)
 
     def _coded(self, table: Table, book: CodeBook) -> list[Float]:
         """The value columns as numbers of `book`, each code with the label of its row."""

@@ -18,7 +18,8 @@ class Recording:
 
     A part of a longer recording has names of its own. `partition` is the topic's where the ticks were
     read from Kafka: event time goes on in each partition by itself. Where the values are codes, `value` is the
-    place in `codes`, and in `labels` of what is to be said of a stream whose newest code that is.
+    place in `codes`, and in `labels` of what is to be said of a stream whose newest code that is. `covariates`
+    `[n, covariates]` are what they are at each tick's own step, past ones first, or None.
     """
 
     names: list[str]
@@ -28,18 +29,23 @@ class Recording:
     partition: int = 0
     codes: list[str] = field(default_factory=list)
     labels: list[str | None] = field(default_factory=list)
+    covariates: Float | None = None
 
     def __len__(self) -> int:
         return len(self.series)
 
     def part(self, low: int, high: int) -> "Recording":
         """Ticks `low` to `high` in the order of the recording."""
-        rows = slice(low, high)
-        return replace(self, series=self.series[rows], time_ms=self.time_ms[rows], value=self.value[rows])
+        return self._rows(slice(low, high))
 
     def where(self, keep: Bool) -> "Recording":
         """The ticks that `keep` is set for."""
-        return replace(self, series=self.series[keep], time_ms=self.time_ms[keep], value=self.value[keep])
+        return self._rows(keep)
+
+    def _rows(self, rows: slice | Bool) -> "Recording":
+        columns = "series", "time_ms", "value", "covariates"
+        taken = {name: column[rows] for name in columns if (column := getattr(self, name)) is not None}
+        return replace(self, **taken)
 
     def ticks(self) -> Iterator[tuple[str, int, float | str]]:
         """Every tick as (series, epoch milliseconds, value): a number or a code, NaN for a missing one."""
@@ -67,12 +73,15 @@ def join(parts: Iterable[Recording]) -> Recording:
     number: dict[str, int] = {}
     book = CodeBook()
     series, time_ms, value = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
+    covariates = []
     for part in recoded(parts, book):
         series.append(_renumber(part, number))
         time_ms.append(part.time_ms)
         value.append(part.value)
+        covariates += [] if part.covariates is None else [part.covariates]
     columns = np.concatenate(series), np.concatenate(time_ms), np.concatenate(value)
-    return Recording(list(number), *columns, codes=book.codes, labels=book.labels)
+    given = np.concatenate(covariates) if covariates else None
+    return Recording(list(number), *columns, codes=book.codes, labels=book.labels, covariates=given)
 
 
 def recoded(parts: Iterable[Recording], book: CodeBook) -> Iterator[Recording]:
@@ -105,10 +114,14 @@ class Fingerprint:
 
     def add(self, part: Recording) -> None:
         """Take the ticks of `part`, which come after those of the parts before it."""
-        rows = np.zeros(len(part), ROW)
+        given = part.covariates
+        also = [] if given is None else [("covariates", "<f8", given.shape[1:])]
+        rows = np.zeros(len(part), np.dtype([*ROW.descr, *also]))
         rows["series"] = _renumber(part, self._number)
         rows["time_ms"] = part.time_ms
         rows["value"] = np.where(np.isnan(part.value), np.nan, part.value)  # a NaN has many bit patterns
+        if given is not None:
+            rows["covariates"] = np.where(np.isnan(given), np.nan, given)
         self._digest.update(rows.tobytes())
         self._codes = "".join(f"\0{code}\0{label}" for code, label in zip(part.codes, part.labels, strict=True))
         self.ticks += len(part)
