@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from slow_calendar import HOUR
+from slow_calendar import HOUR, MINUTE
 
 from forecaster.config import Settings
 from forecaster.features import Features
 from forecaster.grid import Grid
 from forecaster.past import TilePast
 from forecaster.recording import Recording
+from forecaster.recording.known_ahead import KnownAhead
 from forecaster.rings import Rings
 from forecaster.tile import Tile
 from training.candidates import candidates
@@ -120,3 +121,15 @@ def test_left_out_counts_nothing_where_a_stream_is_always_open():
 def test_a_season_that_a_week_of_sessions_has_no_whole_number_of_is_refused(seasons):
     with pytest.raises(ValueError, match=r"model\.seasons: with stream\.sessions each must divide a week"):
         Settings(stream=MARKET, model={"seasons": seasons})
+
+
+def test_what_is_known_ahead_reaches_over_closed_hours_to_the_next_session():
+    closing = int(Grid.of(configured(MARKET).stream).sessions.end_ms[14_400])
+    times_ms = np.array([closing - 30 * MINUTE, closing + HOUR])  # the last step of a session, then a tick after it
+    opening = int(Grid.of(configured(MARKET).stream).sessions.start_ms[14_401])
+    times_ms = np.append(times_ms, [opening, opening + HOUR])
+    given = np.array([[1.0], [99.0], [2.0], [3.0]])
+    ticks = Recording(["a"], np.zeros(4, np.int64), times_ms, np.ones(4), covariates=given)
+    settings = Settings(stream=MARKET, input={"known_covariates": ["open"]}, model={"horizon": 2})
+    rows = KnownAhead(ticks, settings).rows(np.array([0, 2]))
+    np.testing.assert_array_equal(rows, [[1, 2, 3], [2, 3, np.nan]])

@@ -53,4 +53,5 @@ def _keys(recording: Recording, grid: Grid, horizon: int) -> Int:
         index[order] = np.arange(len(order))
     index = index - index.min()
     keys: Int = recording.series * (index.max() + 1 + horizon) + index
-    return np.where(grid.is_open(recording.time_ms), keys, -1)  # which no tick asks for
+    asked_for: Int = np.where(grid.is_open(recording.time_ms), keys, -1)  # one in closed hours is never
+    return asked_for
