@@ -40,6 +40,7 @@ class Setup(NamedTuple):
     partitions: int = 4
     checkpoint_interval: str = "10s"
     instance: str = ""  # a static member does not wait for a killed predecessor's session to end
+    page: bool = False
 
 
 class Contender(AbstractContextManager["Contender"]):
@@ -51,7 +52,7 @@ class Contender(AbstractContextManager["Contender"]):
         self.state = unique("state")
         self.config = lab.folder / f"{self.group}.toml"
         self.process: subprocess.Popen[bytes] | None = None
-        self._port = free_port()
+        self._port, self.page_port = free_port(), free_port()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the contender
         self._group = Consumer({"bootstrap.servers": lab.bootstrap, "group.id": self.group})
         made = self.setup.partitions
@@ -84,6 +85,10 @@ state = "{self.state}"
 [metrics]
 host = "127.0.0.1"
 port = {self._port}
+[web]
+enabled = {"true" if setup.page else "false"}
+port = {self.page_port}
+requests_per_second = 1000
 """
 
     def launch(self, *command: str) -> None:

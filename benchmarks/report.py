@@ -28,6 +28,8 @@ AT_LEAST = {
     "peers.daemon_over_quix_function": 100,
     "sweep.series_10.over_base": 0.5,
     "sweep.context_1024.over_base": 0.95,
+    "viewers.hundred_over_no_page": 0.95,
+    "viewers.hundred_over_none": 0.95,
     "catch_up.kafka-python.latest_over_every": 3,
     "catch_up.librdkafka.latest_over_every": 1.5,
 }

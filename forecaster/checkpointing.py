@@ -25,11 +25,20 @@ class Checkpoints:
         self._writer = Writer(pipeline.settings.kafka.group_id)
         self._taken = clock()
         self._due: list[int] = []
+        self._whole: dict[int, float] = {}
+        metrics.checkpoint_interval.set(self._interval)
 
     @property
     def busy(self) -> bool:
         """Whether there is something to write."""
         return self._writer.busy
+
+    def whole(self) -> Mapping[int, float]:
+        """By partition, when (epoch seconds) its newest checkpoint was whole or lacked nothing, or the partition began.
+
+        Empty where there are no checkpoints.
+        """
+        return self._whole if self._interval else {}
 
     def restored(self, partition: int, found: Found) -> None:
         """Load what was found of a partition that begins."""
@@ -39,12 +48,15 @@ class Checkpoints:
             same = checkpoint.manifest.bundle == self._pipeline.identity.bundle
             source = "checkpoint" if same else "other_bundle"
         self._writer.restored(partition, found)
+        self._whole[partition] = self._clock()
         self._metrics.restores.labels(source).inc()
         event("partition_restored", partition=partition, source=source, offset=offset, series=series)
 
     def forget(self, partition: int) -> None:
         """The partition left, or will be restored."""
-        self._writer.forget(partition)
+        self._whole.pop(partition, None)
+        if self._writer.forget(partition):
+            self._metrics.checkpoint_failures.labels("interrupted").inc()
 
     def take(self, positions: Mapping[int, int], source: str) -> None:
         """Copy the state of one partition, if one is due and nothing is being written.
@@ -64,7 +76,10 @@ class Checkpoints:
             return
         with self._metrics.checkpoint.time():
             taken = self._writer.take(self._pipeline, partition, positions[partition], source)
+        if taken == "unchanged":
+            self._whole[partition] = self._clock()
         if taken == "too_large":
+            self._metrics.checkpoint_failures.labels(taken).inc()
             event("checkpoint_too_large", logging.ERROR, partition=partition)
 
     def next(self) -> Sequence[StateRecord]:
@@ -75,4 +90,5 @@ class Checkpoints:
         """What `next` gave was committed."""
         manifest = self._writer.delivered()
         if manifest is not None:
+            self._whole[manifest.partition] = self._clock()
             self._metrics.checkpoints.labels("delta" if manifest.delta else "full").inc()

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from forecaster import __version__
 from forecaster.cli_input import add_input_arguments, input_parts, time_ms
+from forecaster.cli_operate import add_operator_commands
 from forecaster.config import Settings, format_duration, load_settings
 from forecaster.errors import ConfigError, ForecasterError
-from forecaster.logs import configure_logging
+from forecaster.logs import configure_logging, printable
 
 if TYPE_CHECKING:
     from forecaster.daemon import Expose, MakeReader
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from forecaster.metrics import Metrics
     from forecaster.pipeline import Pipeline
     from forecaster.recording import Recording
+    from forecaster.traces import Stages, Traces
     from training.html.report import HtmlReport
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported anywhere
@@ -36,11 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command; exit code 0 done, 2 bad usage, configuration or bundle, 1 anything else."""
     options = _parser().parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else list(arguments)
-    configure_logging(**({} if getattr(options, "worker", None) is None else {"worker": options.worker}))
+    configure_logging(worker=getattr(options, "worker", None))
     try:
         options.command(options)
     except ForecasterError as error:
-        line = " ".join(str(error).split())
+        line = printable(" ".join(str(error).split()))
         print(f"forecaster: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
@@ -59,12 +61,13 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, function: Callable[[argparse.Namespace], None], help_: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help_, description=help_)
         sub.set_defaults(command=function)
-        if name != "demo":
+        if name not in {"demo", "fetch", "sign"}:
             sub.add_argument("--config", type=Path, metavar="FILE", help="TOML file; the environment wins over it")
         return sub
 
     run = command("run", _run, "Forecast the ticks of a Kafka topic until stopped.")
     run.add_argument("--worker", type=int, help=argparse.SUPPRESS)  # what the supervisor of several starts
+    run.add_argument("--page", type=int, help=argparse.SUPPRESS)  # what a daemon with web.enabled starts: a socket
     command("check-config", _check_config, "Print the effective configuration, or what is wrong with it.")
     command("healthcheck", _healthcheck, "Exit 0 if the daemon on this host is alive.")
 
@@ -98,6 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     pace = produce.add_mutually_exclusive_group()
     pace.add_argument("--rate", type=_positive, metavar="N", help="ticks a second")
     pace.add_argument("--speedup", type=_positive, metavar="X", help="event time this many times as fast as it was")
+
+    add_operator_commands(command)
+    sign = command("sign", _sign, "Sign a bundle, so that model.public_key lets nothing else be served.")
+    sign.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that train wrote")
+    sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="private Ed25519 key in PEM")
 
     demo = command("demo", _demo, "Train, stream and forecast on a broker of its own; nothing else is needed.")
     demo.add_argument("--seconds", type=_positive, default=60.0, metavar="S", help="how long to stream (60)")
@@ -156,13 +164,32 @@ def _run(options: argparse.Namespace) -> None:
     if options.worker is not None:
         return _run_worker(options)
     settings = load_settings(options.config)
+    configure_logging(settings.logs)
+    if options.page is not None:
+        from forecaster.web.page import serve_page
+
+        return serve_page(settings, options.page)
+    command = [sys.executable, "-m", "forecaster", *options.arguments]
+    expose = _expose(settings, command)
     if settings.workers > 1:
         from forecaster.supervisor import supervise
 
-        return supervise(settings, [sys.executable, "-m", "forecaster", *options.arguments])
-    from forecaster.web.endpoints import Endpoints
+        return supervise(settings, command, expose)
+    return _serve(settings, expose)
 
-    return _serve(settings, partial(Endpoints, settings.metrics.host, settings.metrics.port))
+
+def _expose(settings: Settings, command: Sequence[str]) -> "Expose":
+    """The endpoints, and the live page where it is enabled."""
+    from forecaster.web.endpoints import Endpoints
+    from forecaster.web.tls import metrics_tls
+
+    metrics = settings.metrics
+    endpoints = partial(Endpoints, metrics.host, metrics.port, tls=metrics_tls(metrics))
+    if not settings.web.enabled:
+        return endpoints
+    from forecaster.web.page_process import PageProcess, beside_page
+
+    return beside_page(endpoints, PageProcess(settings.web, [*command, "--page"]))
 
 
 def _run_worker(options: argparse.Namespace) -> None:
@@ -171,6 +198,7 @@ def _run_worker(options: argparse.Namespace) -> None:
 
     with Reports(report_pipe()) as reports:
         settings = load_settings(options.config)
+        configure_logging(settings.logs, options.worker)
         kafka = settings.kafka.model_copy(update={"worker_index": options.worker})
         _serve(settings.model_copy(update={"kafka": kafka}), reports.expose)
 
@@ -184,19 +212,33 @@ def _serve(settings: Settings, expose: "Expose") -> None:
         readers = make_reader if settings.state.checkpoint_interval else None
         return make_client(settings, rebuild_span_ms, f"forecaster-{socket.gethostname()}", readers)
 
-    run(settings, member, _pipeline, expose, time.time)
+    run(settings, member, _pipeline, _traces, expose, time.time)
 
 
-def _pipeline(settings: Settings, metrics: "Metrics") -> "Pipeline":
+def _traces(settings: Settings, metrics: "Metrics") -> "Traces":
+    if not settings.tracing.enabled:
+        from forecaster.traces import NoTraces
+
+        return NoTraces()
+    try:
+        from forecaster.otel import OtelTraces
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "opentelemetry":
+            raise
+        raise ConfigError('tracing.enabled: OpenTelemetry is not installed: pip install "forecaster[otel]"') from None
+    return OtelTraces(settings, metrics)
+
+
+def _pipeline(settings: Settings, metrics: "Metrics", stage: "Stages") -> "Pipeline":
     """The line of the bundle's model, compiled and warm."""
     from forecaster.bundle import load_configured
     from forecaster.logs import event
     from forecaster.pipeline import Pipeline
 
     manifest, network = load_configured(settings)
-    pipeline = Pipeline(settings, manifest, network, stage=lambda name: metrics.stage.labels(name).time())
+    pipeline = Pipeline(settings, manifest, network, stage)
     pipeline.inference.engine.warm_up()
-    metrics.model.labels(manifest.name, manifest.version).set(1)
+    metrics.show_model(manifest.name, manifest.version, manifest.trained_until_ms)
     metrics.compiled_shapes.set(pipeline.inference.engine.compiled_shapes)
     event("model_ready", model=f"{manifest.name}@{manifest.version}", bundle=str(settings.model.bundle))
     return pipeline
@@ -204,12 +246,22 @@ def _pipeline(settings: Settings, metrics: "Metrics") -> "Pipeline":
 
 def _check_config(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
+    _check_files(settings)
     if settings.model.bundle is not None:
         from forecaster.manifest import read_bundle
 
-        read_bundle(settings.model.bundle)[0].check_stream(settings)
+        read_bundle(settings.model.bundle, settings.model.public_key)[0].check_stream(settings)
     for line in _toml_lines(settings.model_dump(mode="json")):
         print(line)
+
+
+def _check_files(settings: Settings) -> None:
+    """Raise `ConfigError` where a file of the connections is not what it should be."""
+    from forecaster.kafka.credentials import check_credentials
+    from forecaster.web.tls import metrics_tls
+
+    check_credentials(settings.kafka)
+    metrics_tls(settings.metrics)
 
 
 def _toml_lines(tree: dict[str, Any], path: str = "") -> list[str]:
@@ -229,9 +281,12 @@ def _toml_lines(tree: dict[str, Any], path: str = "") -> list[str]:
 def _healthcheck(options: argparse.Namespace) -> None:
     metrics = load_settings(options.config).metrics
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(metrics.host, metrics.host)  # noqa: S104  # listens anywhere
-    url = f"http://{f'[{host}]' if ':' in host else host}:{metrics.port}/livez"
+    scheme = "http" if metrics.tls_cert_file is None else "https"
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{metrics.port}/livez"
+    from forecaster.web.tls import unverified
+
     try:
-        with urllib.request.urlopen(url, timeout=3):
+        with urllib.request.urlopen(url, timeout=3, context=unverified()):  # noqa: S310  # one of the two schemes
             return
     except (OSError, ValueError) as error:
         raise ForecasterError(f"metrics.port: {url} does not answer: {error}") from error
@@ -255,6 +310,12 @@ def _train(options: argparse.Namespace) -> None:
         from training.html.report import report_on_training
 
         report_on_training(recording, settings, options.out, html)
+
+
+def _sign(options: argparse.Namespace) -> None:
+    from forecaster.manifest import sign_bundle
+
+    print(f"signed: {sign_bundle(options.bundle, options.key)}")
 
 
 def _replay(options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +23,7 @@ from forecaster.memory import settle
 from forecaster.metrics import Metrics
 from forecaster.poison import PoisonLimit
 from forecaster.records import RecordBatch
+from forecaster.traces import NoTraces, Stages, Traces
 from forecaster.web.endpoints import Probe
 
 if TYPE_CHECKING:  # they import TensorFlow, for which the checks of a start need not wait
@@ -50,8 +51,12 @@ Expose = Callable[[CollectorRegistry, Mapping[str, Probe]], AbstractContextManag
 class Daemon:
     """One synchronous loop: poll, process, publish, commit. `clock` gives epoch seconds."""
 
-    def __init__(self, pipeline: "Pipeline", client: Client, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self, pipeline: "Pipeline", client: Client, metrics: Metrics, clock: Clock, traces: Traces | None = None
+    ) -> None:
         self.pipeline, self.client, self.metrics, self._clock = pipeline, client, metrics, clock
+        self._traces = traces or NoTraces()
+        self._stage = Stages(metrics, self._traces)
         self.checkpoints = Checkpoints(pipeline, metrics, clock)
         self.stopping = threading.Event()
         self.ready = False
@@ -90,13 +95,16 @@ class Daemon:
         self._hand_over()
         delivered = False
         if len(records) or (self.checkpoints.busy and self.client.joined()):
-            delivered = self._batch(records)
+            with self._traces.batch(records):
+                delivered = self._batch(records)
         self.checkpoints.take(self.client.positions(), self.client.source())
         self.ready = self.client.joined()
         self._show()
         if not 0 <= self._clock() - self._lag_shown <= LAG_EVERY_S:  # below 0: the clock was set back
             self._lag_shown = self._clock()
-            self.metrics.show_lag(self.pipeline.settings.topics.input, self.client.lag())
+            topic = self.pipeline.settings.topics.input
+            self.metrics.show_lag(topic, self.client.lag())
+            self.metrics.show_checkpoints(topic, self.checkpoints.whole())
         return delivered
 
     def _hand_over(self) -> None:
@@ -119,10 +127,10 @@ class Daemon:
         acknowledged = 0.0
         delivers = bool(state) or not records.silent.all()
         if delivers:
-            with self.metrics.stage.labels("publish").time():
-                self.client.publish(output.messages, state)
+            with self._stage("publish"):
+                self.client.publish(self._traces.carried(output.messages), state)
             acknowledged = self._clock()
-            with self.metrics.stage.labels("commit").time():
+            with self._stage("commit"):
                 self.client.commit()
             if self.pipeline.settings.delivery == "exactly_once":  # nobody sees a forecast before
                 acknowledged = self._clock()
@@ -184,7 +192,8 @@ class Daemon:
 def run(
     settings: Settings,
     make_client: Callable[[int | None, MakeReader], Client],
-    make_pipeline: Callable[[Settings, Metrics], "Pipeline"],
+    make_pipeline: Callable[[Settings, Metrics, Stages], "Pipeline"],
+    make_traces: Callable[[Settings, Metrics], Traces],
     expose: Expose,
     clock: Clock,
 ) -> None:
@@ -194,6 +203,7 @@ def run(
     if span_ms is None:
         span_ms = manifest.rebuild_span_ms()
     metrics = Metrics()
+    traces = make_traces(settings, metrics)
     daemons: list[Daemon] = []
     longest_s = longest_turn_s(settings)
     probes: dict[str, Probe] = {
@@ -202,17 +212,19 @@ def run(
         "/livez": lambda: all(clock() - daemon.turned < longest_s for daemon in daemons),
     }
 
+    metrics.ready_workers.set_function(lambda: sum(daemon.ready for daemon in daemons))
+
     def make_reader(partition: int) -> Reader:
         return Reader(settings.kafka.group_id, partition, daemons[0].pipeline.identity)
 
     client = make_client(span_ms, make_reader)
-    with expose(metrics.registry, probes) as exposed:
+    with expose(metrics.registry, probes) as exposed, closing(traces):
         event("starting", metrics_port=exposed.port, delivery=settings.delivery, emit=settings.emit)
         try:
             client.start()
-            pipeline = make_pipeline(settings, metrics)
+            pipeline = make_pipeline(settings, metrics, Stages(metrics, traces))
             settle()
-            daemon = Daemon(pipeline, client, metrics, clock)
+            daemon = Daemon(pipeline, client, metrics, clock, traces)
             _stop_on_signals(daemon, settings.kafka.shutdown_timeout / 1000)
             daemons.append(daemon)
             event("running", input=settings.topics.input, output=settings.topics.output)
@@ -254,9 +266,9 @@ def longest_turn_s(settings: Settings) -> float:
 
 def check(settings: Settings) -> Manifest:
     """The manifest to serve; raises for what can be known to be wrong before anything is started."""
-    manifest, _ = read_bundle(configured_bundle(settings))
+    manifest, _ = read_bundle(configured_bundle(settings), settings.model.public_key)
     manifest.check_stream(settings)
-    return manifest
+    return manifest.with_holidays_of(settings.stream)
 
 
 def _stop_on_signals(daemon: Daemon, grace_s: float) -> None:
@@ -264,6 +276,7 @@ def _stop_on_signals(daemon: Daemon, grace_s: float) -> None:
 
     def give_up() -> None:
         event("not_flushed", logging.ERROR, error=f"output not flushed within kafka.shutdown_timeout ({grace_s:g} s)")
+        logging.shutdown()  # tells what the log withholds
         os._exit(1)
 
     def stop(number: int, _: FrameType | None) -> None:

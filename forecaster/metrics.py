@@ -3,7 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
@@ -13,10 +20,23 @@ from forecaster.records import Float
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 OUTCOMES = ("forecast", "superseded", "aggregated", "late", "duplicate", "rejected")
-SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
-STAGE_SECONDS = (0.0001, 0.0002, 0.0005, *SECONDS[:12])
-# Gauges that several workers show of the same thing; the others are amounts, and the workers' sum is one too.
-SHOWN_AS_IS = {"forecaster_consumer_lag_records", "forecaster_consumer_lag_seconds", "forecaster_model_info"}
+SECONDS = (
+    0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7,
+    1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0,
+)  # fmt: skip
+STAGE_SECONDS = (0.0001, 0.0002, 0.0005, *(bound for bound in SECONDS if bound <= 10))
+# Gauges that several workers show of the same thing, or whose sum says nothing: the largest is shown. The others are
+# amounts, and the workers' sum is one too.
+SHOWN_AS_IS = {
+    "forecaster_consumer_lag_records",
+    "forecaster_consumer_lag_seconds",
+    "forecaster_model_info",
+    "forecaster_model_trained_until_timestamp_seconds",
+    "forecaster_checkpoint_timestamp_seconds",
+    "forecaster_checkpoint_interval_seconds",
+    "process_start_time_seconds",
+    "process_max_fds",
+}
 BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 
 
@@ -44,6 +64,22 @@ class ColumnHistogram(Collector):
         yield HistogramMetricFamily(self._name, self._documentation, buckets=buckets, sum_value=self._sum)
 
 
+class PartitionGauge:
+    """A gauge of each partition that this process has; one that has left disappears."""
+
+    def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:
+        self._gauge = Gauge(name, documentation, ["topic", "partition"], registry=registry)
+        self._shown: set[int] = set()
+
+    def show(self, topic: str, values: Mapping[int, float]) -> None:
+        """Show the partitions in `values` and no other one."""
+        for partition, value in values.items():
+            self._gauge.labels(topic, str(partition)).set(value)
+        for partition in self._shown - values.keys():
+            self._gauge.remove(topic, str(partition))
+        self._shown = set(values)
+
+
 class SupervisorMetrics:
     """What the supervisor of several workers adds to the sums of theirs."""
 
@@ -55,11 +91,24 @@ class SupervisorMetrics:
         )
 
 
+class PageMetrics:
+    """What a daemon that serves the live page adds to those on `registry`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.restarts = Counter(
+            "forecaster_page_restarts",
+            "Processes of the live page started again after one had died.",
+            registry=registry,
+        )
+
+
 class Metrics:
     """All metrics of one process, on a registry of their own."""
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self.ticks = Counter(
             "forecaster_ticks", "Decoded ticks by what became of them.", ["outcome"], registry=registry
         )
@@ -83,20 +132,26 @@ class Metrics:
             "forecaster_batch_size", "Input records in one batch.", buckets=BATCH_SIZES, registry=registry
         )
         self.series = Gauge("forecaster_series", "Series that have state here.", registry=registry)
-        self.lag_records = Gauge(
-            "forecaster_consumer_lag_records",
-            "Records between the position and the end of the partition.",
-            ["topic", "partition"],
-            registry=registry,
+        self.ready_workers = Gauge(
+            "forecaster_ready_workers", "Workers that hold a place in the consumer group.", registry=registry
         )
-        self.lag_seconds = Gauge(
+        self._lag_records = PartitionGauge(
+            "forecaster_consumer_lag_records", "Records between the position and the end of the partition.", registry
+        )
+        self._lag_seconds = PartitionGauge(
             "forecaster_consumer_lag_seconds",
             "Age of the last record taken while more are waiting, 0 at the end of the partition.",
-            ["topic", "partition"],
+            registry,
+        )
+        self._model = Gauge(
+            "forecaster_model_info", "The model that is served.", ["name", "version"], registry=registry
+        )
+        self._trained_until = Gauge(
+            "forecaster_model_trained_until_timestamp_seconds",
+            "Event time of the newest observation that the model was trained or chosen by.",
+            ["name", "version"],
             registry=registry,
         )
-        self._lag_of: set[int] = set()
-        self.model = Gauge("forecaster_model_info", "The model that is served.", ["name", "version"], registry=registry)
         self.checkpoint = Histogram(
             "forecaster_checkpoint_seconds", "Time to copy one checkpoint.", buckets=SECONDS, registry=registry
         )
@@ -104,6 +159,23 @@ class Metrics:
             "forecaster_checkpoints", "Checkpoints written, by whether they hold all series.", ["kind"],
             registry=registry,
         )  # fmt: skip
+        self._checkpoint_times = PartitionGauge(
+            "forecaster_checkpoint_timestamp_seconds",
+            "When the newest checkpoint of the partition was whole or found to lack nothing, or the partition began.",
+            registry,
+        )
+        self.checkpoint_interval = Gauge(
+            "forecaster_checkpoint_interval_seconds", "The setting state.checkpoint_interval; 0: there are none.",
+            registry=registry,
+        )  # fmt: skip
+        self.checkpoint_failures = Counter(
+            "forecaster_checkpoint_failures",
+            "Checkpoints not made: too large, or interrupted by a failure or as their partition left.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in ("interrupted", "too_large"):
+            self.checkpoint_failures.labels(reason)
         self.checkpoints_refused = Counter(
             "forecaster_checkpoints_refused", "Checkpoints that could not be used at a restore.", ["reason"],
             registry=registry,
@@ -178,6 +250,14 @@ class Metrics:
             "forecaster_broker_failures", "Batches given up and restored after a broker failure.", registry=registry
         )
 
+        self.spans_ended = Counter(
+            "forecaster_spans_ended", "Spans of sampled batches that were to be exported.", registry=registry
+        )
+        self.spans_exported = Counter(
+            "forecaster_spans_exported", "Spans that the endpoint has taken; fewer than ended ones were lost.",
+            registry=registry,
+        )  # fmt: skip
+
     def count_incident(self, incident: Incident) -> None:
         """Count what a client noticed."""
         if incident.kind == "checkpoint_refused":
@@ -191,11 +271,16 @@ class Metrics:
         counter.inc(incident.number)
 
     def show_lag(self, topic: str, lag: Mapping[int, Lag]) -> None:
-        """Show the lag of the partitions in `lag`; one that has left disappears."""
-        for partition, (records, seconds) in lag.items():
-            self.lag_records.labels(topic, str(partition)).set(records)
-            self.lag_seconds.labels(topic, str(partition)).set(seconds)
-        for partition in self._lag_of - lag.keys():
-            self.lag_records.remove(topic, str(partition))
-            self.lag_seconds.remove(topic, str(partition))
-        self._lag_of = set(lag)
+        """Show the lag of the partitions in `lag`."""
+        self._lag_records.show(topic, {partition: behind.records for partition, behind in lag.items()})
+        self._lag_seconds.show(topic, {partition: behind.seconds for partition, behind in lag.items()})
+
+    def show_checkpoints(self, topic: str, whole: Mapping[int, float]) -> None:
+        """Show by partition since when (epoch seconds) its newest checkpoint is `whole`."""
+        self._checkpoint_times.show(topic, whole)
+
+    def show_model(self, name: str, version: str, trained_until_ms: int | None) -> None:
+        """Show the model that is served, and up to which event time it knows the world, where its bundle tells."""
+        self._model.labels(name, version).set(1)
+        if trained_until_ms is not None:
+            self._trained_until.labels(name, version).set(trained_until_ms / 1_000)

@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from types import FrameType
 
 from forecaster.config import Settings
-from forecaster.daemon import check, longest_turn_s
+from forecaster.daemon import Expose, check, longest_turn_s
 from forecaster.errors import WorkerError
 from forecaster.logs import event
 from forecaster.metrics import SupervisorMetrics
 from forecaster.totals import Totals
-from forecaster.web.endpoints import Endpoints, Probe
+from forecaster.web.endpoints import Probe
 from forecaster.worker import Clock, Worker
 
 LOOK_S = 0.1
 ORDERLY = (0, -signal.SIGTERM)  # the second: before it had anything in hand
 
 
-def supervise(settings: Settings, command: Sequence[str]) -> None:
+def supervise(settings: Settings, command: Sequence[str], expose: Expose) -> None:
     """Serve with `settings.workers` processes until a signal; each is `command --worker` and its `worker_index`."""
     check(settings)
     threads = max(1, _cores() // settings.workers)
@@ -33,8 +33,8 @@ def supervise(settings: Settings, command: Sequence[str]) -> None:
     ]
     supervisor = Supervisor(workers, metrics, time.monotonic)
     probes = supervisor.probes(longest_turn_s(settings))
-    with Endpoints(settings.metrics.host, settings.metrics.port, metrics.registry, probes) as endpoints:
-        event("supervising", metrics_port=endpoints.port, workers=settings.workers)
+    with expose(metrics.registry, probes) as exposed:
+        event("supervising", metrics_port=exposed.port, workers=settings.workers)
         supervisor.stop_on_signals()
         supervisor.run(settings.kafka.shutdown_timeout / 1000)
         event("stopped")

@@ -195,6 +195,52 @@ def test_a_restart_replays_in_silence_and_goes_on_with_the_same_forecasts(broker
     assert second.metrics.registry.get_sample_value("forecaster_ticks_total", {"outcome": "forecast"}) == 10
 
 
+def checkpoint_metric(daemon: Daemon, name: str, **labels: str) -> float | None:
+    daemon.metrics.show_checkpoints("ticks", daemon.checkpoints.whole())
+    return daemon.metrics.registry.get_sample_value(f"forecaster_checkpoint_{name}", labels)
+
+
+def test_the_age_of_a_checkpoint_counts_from_the_last_time_that_nothing_was_missing(broker: MemoryBroker) -> None:
+    clock = FakeClock(START / 1000)
+    daemon = start(broker, clock)
+    begun = clock.now
+
+    def whole(partition: str) -> float | None:
+        return checkpoint_metric(daemon, "timestamp_seconds", topic="ticks", partition=partition)
+
+    broker.append(tick("a", 0), partition=0)
+    daemon.loop()
+    assert (whole("0"), whole("1")) == (begun, begun)
+    clock.advance(61)
+    settle(daemon)
+    assert whole("0") == begun + 61
+    clock.advance(61)
+    settle(daemon)  # nothing has come: the checkpoint is as good as a new one
+    assert whole("0") == begun + 122
+    daemon.client.revoke([0])
+    settle(daemon)
+    assert checkpoint_metric(daemon, "failures_total", reason="interrupted") == 0
+
+
+def test_a_checkpoint_that_a_failure_ends_is_counted(broker: MemoryBroker) -> None:
+    clock = FakeClock(START / 1000)
+    daemon = start(broker, clock)
+    broker.append(tick("a", 0))
+    daemon.loop()
+    clock.advance(61)
+    daemon.client.fail_next("publish")
+    settle(daemon)
+    assert checkpoint_metric(daemon, "failures_total", reason="interrupted") == 1
+
+
+def test_without_checkpoints_none_has_an_age(broker: MemoryBroker) -> None:
+    daemon = start(broker, FakeClock(START / 1000), Settings(state={"checkpoint_interval": "0s"}))
+    broker.append(tick("a", 0), partition=0)
+    daemon.loop()
+    assert checkpoint_metric(daemon, "timestamp_seconds", topic="ticks", partition="0") is None
+    assert checkpoint_metric(daemon, "interval_seconds") == 0
+
+
 def test_a_restart_goes_on_from_the_last_checkpoint_and_replays_only_what_lies_behind_it(broker: MemoryBroker) -> None:
     undisturbed = MemoryBroker(FakeClock(START / 1000))
     undisturbed.create_topic("ticks", 2)

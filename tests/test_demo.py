@@ -1,4 +1,4 @@
-"""The demo from outside, as `make demo` runs it, and what its view and its percentiles are made of."""
+"""The demo from outside, as `make demo` runs it, and what its lines and its percentiles are made of."""
 
 import hashlib
 import os
@@ -8,24 +8,22 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from io import StringIO
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from integration.helpers import wait_until
 from prometheus_client import generate_latest
-from rich.console import Console
 
 from forecaster.config import InputSettings, Settings
 from forecaster.demo.electricity import NAMES, STEP_MS, WEEK, load_weeks, write_csv
-from forecaster.demo.plot import plot
 from forecaster.demo.show import Show
-from forecaster.demo.telemetry import Rate, Scrape, parse, percentile, since
-from forecaster.demo.view import Frame, SeriesView, plain_line, seconds
+from forecaster.demo.view import Frame, Newest, plain_line, seconds
 from forecaster.formats.forecast_json import Forecasts
 from forecaster.metrics import Metrics
 from forecaster.recording import Columns, read_recording
+from forecaster.web.telemetry import Rate, Scrape, parse, percentile, since
 from training.data import sequences
 from training.evaluate import Scorer
 
@@ -99,6 +97,7 @@ def test_the_demo_forecasts_a_week_it_never_saw_better_than_the_seasonal_naives_
     output, _ = demo.process.communicate(timeout=280)
     assert demo.process.returncode == 0, output
 
+    assert re.search(r"the live page is at http://127\.0\.0\.1:\d+/\n", output)
     total, unseen = re.search(r"([\d,]+) forecasts read from the output topic, ([\d,]+) of them", output).groups()
     assert int(total.replace(",", "")) == len(NAMES) * 4 * WEEK > 2_000
     assert int(unseen.replace(",", "")) == len(NAMES) * WEEK
@@ -192,36 +191,10 @@ def test_a_rate_is_taken_over_the_last_seconds():
     assert rate.update(108.0, 40.0) == 0.0
 
 
-def lines_of(drawn: object, width: int, height: int) -> list[str]:
-    console = Console(file=StringIO(), width=width, height=height, color_system=None, legacy_windows=False)
-    console.print(drawn, height=height)
-    return console.file.getvalue().splitlines()
-
-
-def test_a_plot_shows_the_past_the_line_of_now_and_the_forecast_in_its_interval():
-    ahead = np.linspace(3.0, 0.0, 8)
-    quantiles = np.stack([ahead - 0.5, ahead, ahead + 0.5], axis=1)
-    drawn = plot(np.linspace(0.0, 3.0, 16), quantiles, 13, 2, 0.0, 3.0)
-    assert [line.plain for line in drawn] == ["⠀⠀⠀⠀⣀⠤⠒⠉┊⠓⣆⡀⠀", "⣀⠤⠒⠉⠀⠀⠀⠀┊⠀⠀⠓⣆"]
-
-
-def make_frame() -> Frame:
-    weeks, step = load_weeks(), 3 * WEEK + 100
-    spread = np.array([-400.0, 0.0, 500.0])
-    origin_ms = weeks.start_ms + step * STEP_MS
-    series = tuple(
-        SeriesView(
-            name, origin_ms, weeks.until(name, origin_ms, 96), weeks.values[row, step - 335 : step - 287, None] + spread
-        )
-        for row, name in enumerate(weeks.names)
-    )
-    return Frame(
-        model="gru@0123456789ab", phase="week 4, unseen in training", step_ms=STEP_MS, unit="MW", elapsed_s=20.4,
-        total_s=60.0, progress=0.3, ticks_per_second=16.84, lag_records=3.0, p50_s=0.0123, p99_s=1.234, forecasts=3333,
-        scale=(18_000.0, 39_000.0), metrics="http://127.0.0.1:1234/metrics", kafka="127.0.0.1:999",
-        topics="ticks → forecasts", errors={"model": 400.4, "seasonal naive 1d": 1700.0, "seasonal naive 1w": 600.0},
-        coverage=0.805, series=series,
-    )  # fmt: skip
+FRAME = Frame(
+    model="gru@0123456789ab", unit="MW", elapsed_s=20.4, ticks_per_second=16.84, lag_records=3.0, p50_s=0.0123,
+    p99_s=1.234, forecasts=3333, newest=Newest("demand-june", 962_157_600_000, 23_755.0, 23_183.0, 23_583.0, 24_083.0),
+)  # fmt: skip
 
 
 def test_the_repeated_week_is_shown_but_never_scored():
@@ -230,7 +203,7 @@ def test_the_repeated_week_is_shown_but_never_scored():
     scorer = Scorer(
         sequences([ticks], Settings(stream={"step": "30min"})), 1, (0.1, 0.5, 0.9), {"1w": WEEK}, regular=True
     )
-    show = Show(weeks, Settings(), scorer, "http://127.0.0.1:1", None)
+    show = Show(weeks, scorer)
     show.begin(100.0, Scrape(0.0, 0.0, ()))
     steps = [weeks.unseen_from - 1, weeks.unseen_from, 4 * WEEK + 5]
     nothing = np.zeros(3, np.int64)
@@ -242,42 +215,21 @@ def test_the_repeated_week_is_shown_but_never_scored():
         )
     )  # fmt: skip
     assert (scorer.origins, show.unseen) == (1, 2)
-    frame = show.frame(130.0, Scrape(60.0, 2.0, BUCKETS), "gru@1", 3, 3 * WEEK + 3 * 6)
-    assert (frame.phase, frame.progress, frame.elapsed_s) == ("week 4 again, time 2", 6 / WEEK, 30.0)
+    frame = show.frame(130.0, Scrape(60.0, 2.0, BUCKETS), "gru@1", 3)
+    assert (frame.model, frame.forecasts, frame.elapsed_s) == ("gru@1", 3, 30.0)
     assert (frame.ticks_per_second, frame.lag_records, frame.p50_s) == (2.0, 2.0, pytest.approx(0.015))
-    assert [series.origin_ms for series in frame.series] == [weeks.start_ms + steps[-1] * STEP_MS]
+    assert (frame.newest.origin_ms, frame.newest.middle) == (weeks.start_ms + steps[-1] * STEP_MS, 30_000.0)
 
 
-def test_the_view_says_all_that_the_issue_asks_for():
-    text = "\n".join(lines_of(make_frame(), 100, 40))
-    wanted = ["gru@0123456789ab", "Wed 28 Jun 02:00", "20 of 60 s", "ticks/s 16.8", "lag 3 records", "p50 12 ms"]
-    wanted += ["p99 1.2 s", "forecasts 3,333", "model 400 MW", "80 % interval covers 80 %", "last week again 600 MW"]
-    wanted += ["metrics http://127.0.0.1:1234/metrics", "kafka 127.0.0.1:999 ticks → forecasts", "39,000", "18,000"]
-    wanted += ["demand-june  23,755 MW", "demand-july", "demand-august", "+30min 23,583 ±450", "+1d 23,535 ±450"]
-    assert [part for part in wanted if part not in text] == []
-
-
-@pytest.mark.parametrize(("width", "height"), [(100, 40), (80, 24), (160, 60), (60, 30), (40, 10)])
-def test_the_view_fits_the_terminal(width, height):
-    lines = lines_of(make_frame(), width, height)
-    assert max(map(len, lines)) <= width
-    assert len(lines) <= max(height, 24)  # the screen crops what a very low terminal cannot hold
-
-
-def test_the_view_can_be_drawn_before_anything_is_known():
-    nothing = Frame(
-        model="", phase="", step_ms=STEP_MS, unit="MW", elapsed_s=0.0, total_s=None, progress=0.0, ticks_per_second=0.0,
-        lag_records=0.0, p50_s=None, p99_s=None, forecasts=0, scale=(0.0, 1.0), metrics="", kafka="", topics="",
-    )  # fmt: skip
-    assert "p99 none yet" in "\n".join(lines_of(nothing, 100, 40))
-    assert "none yet" in plain_line(nothing)
-
-
-def test_without_a_terminal_a_frame_is_one_line():
-    assert plain_line(make_frame()) == (
+def test_a_frame_is_told_as_one_line():
+    assert plain_line(FRAME) == (
         " 20 s | 3,333 forecasts | 17 ticks/s | lag 3 | p50 12 ms | p99 1.2 s | "
         "demand-june Wed 28 Jun 02:00: 23,755 → 23,583 [23,183, 24,083] MW"
     )
+
+
+def test_a_line_can_be_told_before_anything_is_known():
+    assert "p99 none yet" in plain_line(replace(FRAME, p99_s=None, newest=None))
 
 
 def test_seconds_are_written_as_a_person_reads_them():

@@ -258,7 +258,7 @@ def test_the_sums_are_clean_where_labels_and_buckets_are_many() -> None:
     assert {family.name for family in metrics.registry.collect() if family.type == "gauge"} > SHOWN_AS_IS
     metrics.ticks.labels("forecast").inc(3)
     metrics.batch_size.observe(7)
-    metrics.model.labels("m", "1").set(1)
+    metrics.show_model("m", "1", None)
     text = generate_latest(metrics.registry).decode()
     for worker in range(3):
         totals.tell(worker, text)

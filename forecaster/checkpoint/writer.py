@@ -59,11 +59,12 @@ class Writer:
         self.forget(partition)
         self._partitions[partition] = _Partition(found.in_use)
 
-    def forget(self, partition: int) -> None:
-        """The partition was revoked or reset: drop what is being written of it, and what is known."""
-        self._partitions.pop(partition, None)
+    def forget(self, partition: int) -> bool:
+        """The partition was revoked or reset: drop what is known, and what is being written of it; whether that was."""
+        known = self._partitions.pop(partition, None)
         if self._offered and self._offered[0].partition == partition:
             self._offered = []
+        return known is not None and known.writing is not None
 
     def take(self, pipeline: "Pipeline", partition: int, offset: int, source: str) -> Taken:
         """Copy the state of `partition` at its input record `offset`, which comes next, if there is a need.

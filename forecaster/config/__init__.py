@@ -18,8 +18,11 @@ from forecaster.config.model import (
     TrainingSettings,
     check_segments,
 )
+from forecaster.config.sessions import SessionSettings
 from forecaster.config.settings import MetricsSettings, Settings
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
+from forecaster.config.telemetry import LogSettings, TracingSettings
+from forecaster.config.web import WebSettings
 
 __all__ = [
     "CODED",
@@ -28,19 +31,23 @@ __all__ = [
     "CellKind",
     "InputSettings",
     "KafkaSettings",
+    "LogSettings",
     "MetricsSettings",
     "ModelSettings",
     "NetworkKind",
     "Precision",
     "Quantiles",
     "SamplingSettings",
+    "SessionSettings",
     "Settings",
     "ShortWindows",
     "StateSettings",
     "StreamSettings",
     "Task",
     "TopicSettings",
+    "TracingSettings",
     "TrainingSettings",
+    "WebSettings",
     "check_segments",
     "format_duration",
     "load_settings",

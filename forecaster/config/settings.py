@@ -1,22 +1,42 @@
 """Every setting, as one frozen tree."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from forecaster.config.durations import format_duration
+from forecaster.config.durations import UNIT_MS, format_duration
 from forecaster.config.kafka import KafkaSettings, TopicSettings
 from forecaster.config.model import ModelSettings, TrainingSettings
 from forecaster.config.section import Section
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
+from forecaster.config.telemetry import LogSettings, TracingSettings
+from forecaster.config.web import WebSettings
 
 
 class MetricsSettings(Section):
-    """Where /metrics, /livez and /readyz are served; port 0 picks a free one."""
+    """Where metrics and probes are served."""
 
     host: str = "0.0.0.0"  # noqa: S104  # Prometheus and the probes come from outside
+    """address to listen at"""
     port: Annotated[int, Field(ge=0, le=65535)] = 9108
+    """`/metrics`, `/startupz`, `/readyz`, `/livez`; 0 takes a free one"""
+    tls_cert_file: Path | None = None
+    """PEM file of a certificate: everything above is served over TLS then"""
+    tls_key_file: Path | None = None
+    """PEM file of its key"""
+    tls_client_ca_file: Path | None = None
+    """PEM file of the authorities that sign clients' certificates: `/metrics` is for those who show one, the probes
+    for all"""
+
+    @model_validator(mode="after")
+    def _tls_whole(self) -> "MetricsSettings":
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file: a certificate goes with its key, set both")
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError("tls_client_ca_file: there is no tls_cert_file")
+        return self
 
 
 class Settings(BaseSettings):
@@ -27,8 +47,13 @@ class Settings(BaseSettings):
     )
 
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    """forecasts, dead letters, state and offsets of a batch in one transaction; with `"at_least_once"` offsets are
+    committed after the forecasts are acknowledged ([what is promised](delivery.md))"""
     emit: Literal["every", "latest"] = "every"
+    """forecast at each observation, or with `"latest"` only at the newest of each series in a batch"""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """processes of this daemon, each a member of the group with partitions of its own ([several
+    workers](workers.md))"""
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
     input: InputSettings = InputSettings()
@@ -37,16 +62,30 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     metrics: MetricsSettings = MetricsSettings()
+    logs: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
+    web: WebSettings = WebSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
         if self.stream.step is None and self.model.seasons:
             raise ValueError('model.seasons needs a stream.step with a duration, not "tick"')
+        week_ms = UNIT_MS["w"]
+        if self.stream.sessions.hours and any(week_ms % season for season in self.model.seasons or ()):
+            raise ValueError("model.seasons: with stream.sessions each must divide a week, as 1h, 1d and 1w do")
         if self.model.network != "carried" and any(len(units) > 1 for units in self.training.sizes):
             raise ValueError(f'training.sizes: model.network = "{self.model.network}" has one GRU layer')
         if self.model.coded and self.input.value_format != "number":
             raise ValueError(
                 f'input.value_format: the values of model.task = "{self.model.task}" are codes, not numbers'
+            )
+        if self.input.channels and self.input.covariates:
+            raise ValueError("input.channels: a multivariate series has no covariates: leave out one or the other")
+        if self.input.channels and (self.model.network, self.model.task) != ("carried", "forecast"):
+            model = self.model
+            raise ValueError(
+                f'input.channels: a multivariate series has model.task = "forecast" and model.network = "carried", '
+                f'not "{model.task}" and "{model.network}"'
             )
         if self.model.coded and self.stream.bar not in {None, "last"}:
             raise ValueError(f'stream.bar: a bar of codes is the "last" one, there is no {self.stream.bar!r} of them')

@@ -1,4 +1,4 @@
-"""`forecaster demo`: a broker, a model of real series, the real daemon, and a view of what it does."""
+"""`forecaster demo`: a broker, a model of real series, the real daemon and its live page."""
 
 import logging
 import signal
@@ -52,6 +52,10 @@ learning_rate = 0.001
 [metrics]
 host = "127.0.0.1"
 port = 0
+
+[web]
+enabled = true
+port = 0
 """
 
 
@@ -63,7 +67,7 @@ def run_demo(seconds: float | None, make_scorer: MakeScorer) -> None:
     forget_environment()
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # a failure is told once, in our own words
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # where the terminal has no characters for the plots
+        sys.stdout.reconfigure(errors="replace")  # where the terminal has no character for an arrow
     console = Console(highlight=False)
     with ExitStack() as stack:
         stack.enter_context(_sigterm_unwinds())

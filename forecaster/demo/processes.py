@@ -158,12 +158,21 @@ class Daemon(Forecaster):
     def _lines(self) -> list[str]:
         return self._path.read_text("utf-8", "replace").splitlines() if self._path.exists() else []
 
+    def page(self) -> str:
+        """Where the live page is, as its log says."""
+        return str(self._said("page", "address"))
+
     def _address(self) -> str | None:
+        port = self._said("starting", "metrics_port")
+        return None if port is None else f"http://{HOST}:{port}"
+
+    def _said(self, event: str, field: str) -> object:
+        """`field` of the first `event` in its log, None where there is none."""
         for line in self._lines():
             with suppress(orjson.JSONDecodeError):
                 entry = orjson.loads(line)
-                if isinstance(entry, dict) and entry.get("event") == "starting":
-                    return f"http://{HOST}:{entry['metrics_port']}"
+                if isinstance(entry, dict) and entry.get("event") == event:
+                    return entry[field]
         return None
 
 

@@ -1,4 +1,4 @@
-"""The demo once its model is there: history, the unseen week with its view, the summary."""
+"""The demo once its model is there: history, the unseen week, the summary."""
 
 import time
 from collections.abc import Callable
@@ -9,18 +9,19 @@ from rich.console import Console
 from forecaster.config import Settings
 from forecaster.demo.electricity import WEEK, WEEKS, load_weeks
 from forecaster.demo.processes import Broker, Daemon
-from forecaster.demo.show import Screen, Show, screen
+from forecaster.demo.show import Show
 from forecaster.demo.stream import Feed, Reader
 from forecaster.demo.summary import Scorer, print_summary
-from forecaster.demo.telemetry import scrape
-from forecaster.demo.view import Frame
+from forecaster.demo.view import Frame, plain_line
 from forecaster.errors import ForecasterError
 from forecaster.kafka.python_connect import check_topics
 from forecaster.recording import Recording
+from forecaster.web.telemetry import scrape
 
 FOREVER_SECONDS = 60.0  # for one week of a stream without an end
 PATIENCE_SECONDS = 60.0  # for forecasts of ticks that are in the input topic
 REFRESH_SECONDS = 0.25
+LINE_SECONDS = 5.0
 LAG_SECONDS = 3.0
 POLL_MS = 100
 
@@ -53,11 +54,10 @@ class Stages:
             with self._console.status("the daemon loads TensorFlow, compiles the model and joins the group"):
                 address = self._daemon.wait_until_ready(self._broker.check)
             tell(self._console, f"the daemon is ready; its metrics are at {address}/metrics", began)
-            show = Show(weeks, settings, self._scorer, address, seconds)
+            self._console.print(f"  [bold]the live page is at {self._daemon.page()}[/bold]", soft_wrap=True)
+            show = Show(weeks, self._scorer)
             self._catch_up(feed, reader, show, address)
             frame = self._stream(feed, reader, show, address)
-        if self._console.is_terminal:
-            self._console.print(frame)
         print_summary(self._console, frame, self._scorer, show.unseen)
 
     def _catch_up(self, feed: Feed, reader: Reader, show: Show, address: str) -> None:
@@ -72,30 +72,27 @@ class Stages:
         tell(self._console, f"{reader.count:,} forecasts of the history are in the output topic", began)
 
     def _stream(self, feed: Feed, reader: Reader, show: Show, address: str) -> Frame:
-        """Stream the unseen week and show it; Ctrl-C cuts it short. Returns the last frame."""
+        """Stream the unseen week and tell of it; Ctrl-C cuts it short. Returns the last frame."""
         latest = scrape(address)
-        start = drawn = ended = time.monotonic()
+        start = told = ended = time.monotonic()
         show.begin(start, latest)
         feed.open()
 
-        def draw(display: Screen | None) -> Frame:
+        def frame() -> Frame:
             nonlocal latest
             with suppress(ForecasterError):  # busy; if it has died, the next look at it says so
                 latest = scrape(address)
-            frame = show.frame(time.monotonic(), latest, reader.model, reader.count, feed.sent - feed.history)
-            if display is not None:
-                display.show(frame)
-            return frame
+            return show.frame(time.monotonic(), latest, reader.model, reader.count)
 
-        with suppress(KeyboardInterrupt), screen(self._console) as display:
+        with suppress(KeyboardInterrupt):
             while not (feed.finished and reader.count >= feed.sent):
                 self._read(feed, reader, show, ended)
                 now = time.monotonic()
                 ended = ended if feed.finished else now
-                if now - drawn >= REFRESH_SECONDS:
-                    drawn = now
-                    draw(display)
-        return draw(None)
+                if now - told >= LINE_SECONDS:
+                    told = now
+                    self._console.print(plain_line(frame()), soft_wrap=True)
+        return frame()
 
     def _read(self, feed: Feed, reader: Reader, show: Show, since: float) -> None:
         """Read forecasts for a moment. Raises `ForecasterError` when the missing ones do not come, or anything died."""

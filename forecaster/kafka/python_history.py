@@ -76,7 +76,7 @@ def _read(settings: Settings, client_id: str, start_ms: int | None) -> Iterator[
     with closing(KafkaConsumer(**options, bootstrap_timeout_ms=timeout_ms)) as consumer:
         for span in _spans(consumer, parts, start_ms, timeout_ms):
             for rows in _fetches(consumer, span, timeout_ms):
-                yield _batch(span.partition, rows)
+                yield record_batch(span.partition, rows)
 
 
 def _spans(consumer: Any, parts: Sequence[TopicPartition], start_ms: int | None, timeout_ms: int) -> list[Span]:
@@ -106,7 +106,8 @@ def _fetches(consumer: Any, span: Span, timeout_ms: int) -> Iterator[list[Any]]:
             raise KafkaTimeoutError(f"{name} stays at offset {position} of {span.end}")
 
 
-def _batch(part: TopicPartition, rows: list[Any]) -> RecordBatch:
+def record_batch(part: TopicPartition, rows: list[Any]) -> RecordBatch:
+    """Records of one partition, at least one, as columns."""
     return RecordBatch(
         topic=part.topic,
         partition=np.full(len(rows), part.partition),

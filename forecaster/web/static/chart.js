@@ -1,0 +1,150 @@
+// The chart: observations, the fan ahead of them, and fans of the past beside what then happened.
+/* global uPlot */
+import { figure } from "./figure.js";
+import { clock, day, number, share, time } from "./words.js";
+
+const FIRST_FAN = 5; // column of the data: x, observed, three of past fans, then one for each quantile
+
+export class Chart {
+  constructor(root, readout) {
+    Object.assign(this, { root, readout, plot: null, shown: null, key: "" });
+    new ResizeObserver(() => this.plot?.setSize(this.size())).observe(root);
+    root.addEventListener("keydown", (event) => this.move(event));
+    root.addEventListener("blur", () => this.readout.setAttribute("aria-live", "off"));
+  }
+
+  draw(frame) {
+    const shown = figure(frame);
+    this.shown = shown;
+    const key = `${shown.levels} ${shown.timed}`;
+    if (this.plot && key === this.key) {
+      this.plot.setData(shown.data);
+    } else {
+      this.clear();
+      this.key = key;
+      this.plot = new uPlot({ ...this.size(), ...options(shown), hooks: this.hooks() }, shown.data, this.root);
+    }
+    this.read(this.plot.cursor.idx);
+  }
+
+  clear() {
+    this.plot?.destroy();
+    Object.assign(this, { plot: null, key: "" });
+    this.readout.textContent = "";
+  }
+
+  repaint() {
+    colours.clear();
+    this.plot?.redraw(false);
+  }
+
+  size() {
+    return { width: this.root.clientWidth, height: this.root.clientHeight };
+  }
+
+  hooks() {
+    return { setCursor: [(plot) => this.read(plot.cursor.idx)], draw: [(plot) => line(plot, this.shown.newest)] };
+  }
+
+  // Arrow keys walk along the chart, and what is read is said aloud.
+  move(event) {
+    const by = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity }[event.key];
+    if (by === undefined || !this.plot) return;
+    event.preventDefault();
+    this.readout.setAttribute("aria-live", "polite");
+    const x = this.plot.data[0];
+    const from = this.plot.cursor.idx ?? x.findLastIndex((one) => one <= this.shown.newest);
+    const to = Math.min(x.length - 1, Math.max(0, from + by));
+    this.plot.setCursor({ left: this.plot.valToPos(x[to], "x"), top: this.plot.bbox.height / 2 / devicePixelRatio });
+  }
+
+  // The numbers under the cursor; without one, those of the newest observation.
+  read(index) {
+    const { data, levels, timed, newest } = this.shown;
+    const at = index ?? data[0].findLastIndex((one) => one <= newest);
+    if (at < 0) return;
+    const row = data.map((column) => column[at]);
+    const words = [timed ? time(1000 * row[0]) : `step ${row[0] > 0 ? "+" : ""}${row[0]}`];
+    if (typeof row[1] === "number") words.push(`observed ${number(row[1])}`);
+    if (typeof row[4] === "number") words.push(`was forecast ${number(row[4])} (${number(row[2])} to ${number(row[3])})`);
+    const fan = row.slice(FIRST_FAN);
+    if (row[0] > newest && typeof fan[0] === "number") {
+      words.push(`forecast ${number(fan[levels.indexOf("0.5")])}`, `${share(levels)}: ${number(fan[0])} to ${number(fan.at(-1))}`);
+    }
+    this.readout.textContent = words.join("  ·  ");
+  }
+}
+
+function options({ levels, timed }) {
+  const fans = levels.map((level, n) => ({
+    stroke: () => colour(level === "0.5" ? "--fan" : "--none"), width: 2, points: { show: false }, dash: [6, 4], n,
+  }));
+  const past = ["--none", "--none", "--past"].map((name) => ({
+    stroke: () => colour(name), width: 1.25, points: { show: false },
+  }));
+  const nested = Array.from({ length: levels.length >> 1 }, (_, n) => ({
+    series: [FIRST_FAN + levels.length - 1 - n, FIRST_FAN + n], fill: () => colour("--fan-band"),
+  }));
+  const axis = { stroke: () => colour("--muted"), grid: { stroke: () => colour("--grid"), width: 1 }, ticks: { show: false } };
+  const font = "12px system-ui, sans-serif";
+  return {
+    series: [{}, { stroke: () => colour("--ink"), width: 1.75, points: { show: true, size: 5, filter: alone } }, ...past, ...fans],
+    bands: [{ series: [3, 2], fill: () => colour("--past-band") }, ...nested],
+    scales: { x: { time: timed } },
+    axes: [{ ...axis, font, space: 70, ...(timed ? { values: times } : {}) }, { ...axis, font, size: room, values: (_, splits) => splits.map(number) }],
+    legend: { show: false },
+    cursor: { drag: { x: false, y: false }, y: false, points: { size: 7 } },
+    tzDate: (seconds) => uPlot.tzDate(new Date(1000 * seconds), "Etc/UTC"),
+    padding: [12, 8, 0, 0],
+  };
+}
+
+// Days and clock times as everybody reads them; the day stands below midnight, and below the first.
+function times(plot, splits, axis, space, seconds) {
+  return splits.map((at, n) => {
+    if (seconds >= 86_400) return day(1000 * at, seconds);
+    const text = clock(1000 * at, seconds < 60);
+    return n === 0 || at % 86_400 === 0 ? `${text}\n${day(1000 * at, 0)}` : text;
+  });
+}
+
+// Observations between two gaps: no line reaches them.
+function alone(plot, column) {
+  const known = [...plot.data[column].entries()].filter(([, value]) => value !== undefined);
+  const there = (n) => typeof known[n]?.[1] === "number";
+  return known.filter((_, n) => there(n) && !there(n - 1) && !there(n + 1)).map(([index]) => index);
+}
+
+// As much room beside the chart as the longest of its numbers takes.
+function room(plot, values) {
+  const longest = Math.max(2, ...(values ?? []).map((one) => (one ?? "").length));
+  return 14 + 7 * longest;
+}
+
+// A line at the newest observation: left of it what happened, right of it what is forecast.
+function line(plot, newest) {
+  const x = Math.round(plot.valToPos(newest, "x", true));
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.strokeStyle = colour("--now");
+  ctx.setLineDash([3, 3]);
+  ctx.beginPath();
+  ctx.moveTo(x, bbox.top);
+  ctx.lineTo(x, bbox.top + bbox.height);
+  ctx.stroke();
+  ctx.restore();
+}
+
+// A canvas knows no custom property: what one comes to in the colours of now.
+const colours = new Map();
+const probe = document.createElement("span");
+probe.hidden = true;
+document.documentElement.append(probe);
+
+function colour(name) {
+  if (!colours.has(name)) {
+    probe.style.color = `var(${name})`;
+    colours.set(name, getComputedStyle(probe).color);
+  }
+  return colours.get(name);
+}

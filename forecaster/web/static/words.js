@@ -1,0 +1,32 @@
+// Numbers and times as a person reads them.
+
+const digits = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const one = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+
+export const number = (value) => (value === null || value === undefined ? "–" : digits.format(value));
+export const count = (value) => (value === null || value === undefined ? "–" : whole.format(value));
+export const rate = (value) => (value === undefined ? "–" : value < 100 ? one.format(value) : whole.format(value));
+
+export const latency = (took) => {
+  if (took === null || took === undefined) return "–";
+  return took < 1 ? `${digits.format(Number((1000 * took).toPrecision(3)))} ms` : `${one.format(took)} s`;
+};
+
+const UNITS = [["d", 86400e3], ["h", 3600e3], ["min", 60e3], ["s", 1e3], ["ms", 1]];
+export const duration = (milliseconds) => {
+  const [unit, size] = UNITS.find(([, size]) => milliseconds >= size) ?? UNITS.at(-1);
+  return `${one.format(milliseconds / size)} ${unit}`;
+};
+
+const utc = (parts) => new Intl.DateTimeFormat("en-GB", { ...parts, timeZone: "UTC" });
+const short = { hour: "2-digit", minute: "2-digit" };
+const whenExactly = utc({ weekday: "short", day: "numeric", month: "short", ...short, second: "2-digit" });
+const [minutes, seconds] = [utc(short), utc({ ...short, second: "2-digit" })];
+const [days, months] = [utc({ day: "numeric", month: "short" }), utc({ month: "short", year: "numeric" })];
+export const time = (milliseconds) => `${whenExactly.format(milliseconds).replace(/:00$/, "")} UTC`;
+export const clock = (milliseconds, fine) => (fine ? seconds : minutes).format(milliseconds);
+export const day = (milliseconds, step) => (step >= 28 * 86_400 ? months : days).format(milliseconds);
+
+// The share of actuals between the outermost levels, such as "80 %".
+export const share = (levels) => `${number(Number((100 * (levels.at(-1) - levels[0])).toFixed(2)))} %`;
