@@ -19,6 +19,7 @@ export function figure(frame) {
       if (x > place.newest) return; // it is beside what happened, not ahead of it
       [past.bands[0], past.bands.at(-1), past.bands[middle]].forEach((band, column) => put(x, column + 1, band[n]));
     });
+    if (past.step.length === 1) continue; // fans of one step make one line
     for (const column of [1, 2, 3]) put(place.ahead(past.origin, 0.5), column, null);
   }
 
