@@ -12,8 +12,8 @@ from typing import IO
 
 from forecaster.errors import BundleError, ConfigError, ForecasterError
 from forecaster.manifest import MANIFEST, MOST_BYTES, WEIGHTS, read_bundle
+from forecaster.signing import SIGNATURE
 
-SIGNATURE = "manifest.sig"
 TIMEOUT_S = 30.0  # without a byte
 PIECE = 1 << 20
 

@@ -12,7 +12,8 @@ from kafka.errors import KafkaError, NoError, UnknownMemberIdError
 
 from forecaster.config import Settings
 from forecaster.errors import ForecasterError
-from forecaster.kafka.python_connect import connection_options, one_line, unavailable
+from forecaster.kafka.handshake import check_handshake
+from forecaster.kafka.python_connect import REFUSALS, connection_options, one_line, routed, unavailable
 
 LOOK_AGAIN_S = 0.5
 
@@ -27,9 +28,12 @@ def remove_members(
     """
     kafka = settings.kafka
     options = connection_options(kafka, client_id)
+    check_handshake(kafka, options, time.monotonic() + kafka.startup_timeout / 1_000, certain=True)
     deadline = time.monotonic() + (kafka.shutdown_timeout + kafka.session_timeout) / 1_000
     try:
         admin = KafkaAdminClient(**options, bootstrap_timeout_ms=kafka.startup_timeout)
+    except REFUSALS as error:
+        raise routed(error, "look at its groups") from None
     except (KafkaError, OSError) as error:
         raise unavailable(kafka, error) from None
     removed: list[str] = []
