@@ -18,6 +18,7 @@ from forecaster.config import Settings
 from forecaster.errors import BundleError
 from forecaster.manifest import MANIFEST, WEIGHTS, Manifest, configured_bundle, read_bundle
 from forecaster.networks import AnyNetwork, make_network
+from forecaster.signing import SIGNATURE
 from forecaster.state_network import StateNetwork
 
 
@@ -55,7 +56,7 @@ def _check_ours(folder: Path) -> None:
         raise BundleError(f"{folder}: names no folder of its own for a bundle")
     if folder.exists() and not folder.is_dir():
         raise BundleError(f"{folder}: is a file, not a folder for a bundle")
-    others = {path.name for path in folder.iterdir()} - {MANIFEST, WEIGHTS} if folder.exists() else set()
+    others = {path.name for path in folder.iterdir()} - {MANIFEST, WEIGHTS, SIGNATURE} if folder.exists() else set()
     if others:
         raise BundleError(f"{folder}: holds {min(others)!r}, which is no part of a bundle: name a folder of its own")
 
@@ -85,12 +86,12 @@ def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def load_bundle(folder: Path) -> tuple[Manifest, AnyNetwork]:
-    """The manifest and the network of the bundle in `folder`.
+def load_bundle(folder: Path, public_key: Path | None = None) -> tuple[Manifest, AnyNetwork]:
+    """The manifest and the network of the bundle in `folder`, signed by the owner of `public_key` where there is one.
 
     Raises `BundleError` with one line that names the file and the fault.
     """
-    manifest, content = read_bundle(folder)
+    manifest, content = read_bundle(folder, public_key)
     path = folder / WEIGHTS
     try:
         arrays = load(content)
@@ -114,11 +115,11 @@ def load_bundle(folder: Path) -> tuple[Manifest, AnyNetwork]:
 
 def load_configured(settings: Settings) -> tuple[Manifest, AnyNetwork]:
     """The bundle that `model.bundle` names, held against the rest of the configuration."""
-    manifest, network = load_bundle(configured_bundle(settings))
+    manifest, network = load_bundle(configured_bundle(settings), settings.model.public_key)
     manifest.check_stream(settings)
     if isinstance(network, StateNetwork):
         network.sampling = settings.model.sampling
-    return manifest, network
+    return manifest.with_holidays_of(settings.stream), network
 
 
 def named_weights(network: AnyNetwork) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from forecaster import __version__
 from forecaster.cli_input import add_input_arguments, input_parts, time_ms
+from forecaster.cli_operate import add_operator_commands
 from forecaster.config import Settings, format_duration, load_settings
 from forecaster.errors import ConfigError, ForecasterError
-from forecaster.logs import configure_logging
+from forecaster.logs import configure_logging, printable
 
 if TYPE_CHECKING:
     from forecaster.daemon import Expose, MakeReader
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         options.command(options)
     except ForecasterError as error:
-        line = " ".join(str(error).split())
+        line = printable(" ".join(str(error).split()))
         print(f"forecaster: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, function: Callable[[argparse.Namespace], None], help_: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help_, description=help_)
         sub.set_defaults(command=function)
-        if name != "demo":
+        if name not in {"demo", "fetch", "sign"}:
             sub.add_argument("--config", type=Path, metavar="FILE", help="TOML file; the environment wins over it")
         return sub
 
@@ -100,6 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     pace = produce.add_mutually_exclusive_group()
     pace.add_argument("--rate", type=_positive, metavar="N", help="ticks a second")
     pace.add_argument("--speedup", type=_positive, metavar="X", help="event time this many times as fast as it was")
+
+    add_operator_commands(command)
+    sign = command("sign", _sign, "Sign a bundle, so that model.public_key lets nothing else be served.")
+    sign.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that train wrote")
+    sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="private Ed25519 key in PEM")
 
     demo = command("demo", _demo, "Train, stream and forecast on a broker of its own; nothing else is needed.")
     demo.add_argument("--seconds", type=_positive, default=60.0, metavar="S", help="how long to stream (60)")
@@ -175,8 +181,10 @@ def _run(options: argparse.Namespace) -> None:
 def _expose(settings: Settings, command: Sequence[str]) -> "Expose":
     """The endpoints, and the live page where it is enabled."""
     from forecaster.web.endpoints import Endpoints
+    from forecaster.web.tls import metrics_tls
 
-    endpoints = partial(Endpoints, settings.metrics.host, settings.metrics.port)
+    metrics = settings.metrics
+    endpoints = partial(Endpoints, metrics.host, metrics.port, tls=metrics_tls(metrics))
     if not settings.web.enabled:
         return endpoints
     from forecaster.web.page_process import PageProcess, beside_page
@@ -238,12 +246,22 @@ def _pipeline(settings: Settings, metrics: "Metrics", stage: "Stages") -> "Pipel
 
 def _check_config(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
+    _check_files(settings)
     if settings.model.bundle is not None:
         from forecaster.manifest import read_bundle
 
-        read_bundle(settings.model.bundle)[0].check_stream(settings)
+        read_bundle(settings.model.bundle, settings.model.public_key)[0].check_stream(settings)
     for line in _toml_lines(settings.model_dump(mode="json")):
         print(line)
+
+
+def _check_files(settings: Settings) -> None:
+    """Raise `ConfigError` where a file of the connections is not what it should be."""
+    from forecaster.kafka.credentials import check_credentials
+    from forecaster.web.tls import metrics_tls
+
+    check_credentials(settings.kafka)
+    metrics_tls(settings.metrics)
 
 
 def _toml_lines(tree: dict[str, Any], path: str = "") -> list[str]:
@@ -263,9 +281,12 @@ def _toml_lines(tree: dict[str, Any], path: str = "") -> list[str]:
 def _healthcheck(options: argparse.Namespace) -> None:
     metrics = load_settings(options.config).metrics
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(metrics.host, metrics.host)  # noqa: S104  # listens anywhere
-    url = f"http://{f'[{host}]' if ':' in host else host}:{metrics.port}/livez"
+    scheme = "http" if metrics.tls_cert_file is None else "https"
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{metrics.port}/livez"
+    from forecaster.web.tls import unverified
+
     try:
-        with urllib.request.urlopen(url, timeout=3):
+        with urllib.request.urlopen(url, timeout=3, context=unverified()):  # noqa: S310  # one of the two schemes
             return
     except (OSError, ValueError) as error:
         raise ForecasterError(f"metrics.port: {url} does not answer: {error}") from error
@@ -289,6 +310,12 @@ def _train(options: argparse.Namespace) -> None:
         from training.html.report import report_on_training
 
         report_on_training(recording, settings, options.out, html)
+
+
+def _sign(options: argparse.Namespace) -> None:
+    from forecaster.manifest import sign_bundle
+
+    print(f"signed: {sign_bundle(options.bundle, options.key)}")
 
 
 def _replay(options: argparse.Namespace) -> None:

@@ -26,6 +26,10 @@ class BrokerUnavailableError(ForecasterError):
     """The broker did not answer within `kafka.startup_timeout`, or output could not be flushed."""
 
 
+class RefusedError(ForecasterError):
+    """The broker does not accept this client, or this client the broker; the text names the setting that decides."""
+
+
 class FencedError(ForecasterError):
     """Another daemon has taken this one's identity over: it works on, this one must end."""
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +14,15 @@ from forecaster.config import LogSettings
 from forecaster.log_limit import LimitedHandler
 
 log = logging.getLogger("forecaster")
+
+# What a terminal or a viewer of logs takes for more than text: control characters, line ends of Unicode, marks that
+# turn the direction of what follows, and halves of characters.
+UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """`text` on one line that shows what is in it; inside a JSON string it is still the same text."""
+    return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class JsonFormatter(logging.Formatter):
@@ -36,7 +46,11 @@ class JsonFormatter(logging.Formatter):
             line["logger"] = record.name
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            text = orjson.dumps(line, default=str).decode()
+        except orjson.JSONEncodeError:  # half a character, or an integer of more than 64 bits
+            text = json.dumps({name: str(value) for name, value in line.items()})
+        return printable(text)
 
 
 class TextFormatter(JsonFormatter):
@@ -49,7 +63,7 @@ class TextFormatter(JsonFormatter):
         if not (name.isascii() and name.isidentifier()):
             name = json.dumps(name)
         fields = [f"{key}={json.dumps(value)}" for key, value in line.items()]
-        return " ".join([moment, level.upper().ljust(7), name, *fields])
+        return printable(" ".join([moment, level.upper().ljust(7), name, *fields]))
 
 
 def event(name: str, level: int = logging.INFO, **fields: object) -> None:

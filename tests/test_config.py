@@ -12,6 +12,9 @@ from forecaster.config import Settings, StreamSettings, format_duration, load_se
 from forecaster.config.section import Section
 from forecaster.errors import ConfigError
 
+SCRAM = "[kafka]\nsecurity_protocol = 'SASL_SSL'\nsasl_mechanism = 'SCRAM-SHA-512'\nsasl_username = 'u'\n"
+OAUTH = "[kafka]\nsecurity_protocol = 'SASL_SSL'\nsasl_mechanism = 'OAUTHBEARER'\n"
+KEYED = "[kafka]\nsecurity_protocol = 'SSL'\nssl_cert_file = 'c'\nssl_key_file = 'k'\n"
 SECTIONS = [name for name, field in Settings.model_fields.items() if isinstance(field.default, Section)]
 
 
@@ -57,6 +60,25 @@ def test_an_unknown_key_at_the_top_is_refused(tmp_path, key):
         ('[kafka]\nsession_timeout = "45 seconds"', "kafka.session_timeout"),
         ('[kafka]\nclient = "other"', "kafka.client"),
         ('[kafka]\nsasl_mechanism = "GSSAPI"', "kafka.sasl_mechanism"),
+        ('[kafka]\nsasl_mechanism = "PLAIN"', "kafka: sasl_mechanism"),
+        ('[kafka]\nsecurity_protocol = "SSL"\nsasl_token_file = "t"', "kafka: sasl_token_file"),
+        ('[kafka]\nsecurity_protocol = "SASL_PLAINTEXT"\nssl_ca_file = "ca"', "kafka: ssl_ca_file"),
+        ('[kafka]\nsecurity_protocol = "SSL"\nssl_cert_file = "c"', "kafka: ssl_cert_file and ssl_key_file"),
+        ('[kafka]\nsecurity_protocol = "SSL"\nssl_key_password = "p"', "kafka: ssl_key_password"),
+        (
+            f"{KEYED}ssl_key_password = 'p'\nssl_key_password_file = 'f'",
+            "kafka: ssl_key_password and ssl_key_password_file",
+        ),
+        ('[kafka]\nsecurity_protocol = "SASL_SSL"', "kafka: sasl_mechanism"),
+        (f"{SCRAM}sasl_password = 'p'\nsasl_password_file = 'f'", "kafka: sasl_password and sasl_password_file"),
+        (f"{SCRAM}", "kafka: sasl_password_file"),
+        (f"{SCRAM}sasl_password = 'p'\nsasl_token_file = 't'", "kafka: sasl_token_file"),
+        (
+            "[kafka]\nsecurity_protocol = 'SASL_SSL'\nsasl_mechanism = 'PLAIN'\nsasl_password = 'p'",
+            "kafka: sasl_username",
+        ),
+        (OAUTH, "kafka: sasl_token_file"),
+        (f"{OAUTH}sasl_token_file = 't'\nsasl_password = 'p'", "kafka: sasl_username, sasl_password"),
         ('[topics]\ninput = "a b"', "topics.input"),
         ('[topics]\ninput = "same"\noutput = "same"', "topics"),
         ("[topics]\npartitions = 0", "topics.partitions"),
@@ -91,6 +113,12 @@ def test_an_unknown_key_at_the_top_is_refused(tmp_path, key):
         ('[model]\ncell = "rnn"', "model.cell"),
         ('[model]\naggregate = "sum"', "model.aggregate"),
         ('[model]\nnetwork = "segment"\ncell = "lstm"', "model"),
+        ('[stream]\ntime_zone = "Europe/Londn"', "stream.time_zone"),
+        ('[stream]\ntime_zone = "Europe"', "stream.time_zone"),
+        ('[stream]\ntime_zone = "../etc/passwd"', "stream.time_zone"),
+        ('[stream]\nstep = "tick"\ntime_zone = "Europe/London"', "stream"),
+        ('[stream.sessions]\nhours = ["9:30-16:00"]', "stream.sessions.hours.0"),
+        ('[stream.sessions]\nhours = ["09:30-16:00"]\nopen = "09:30"', "stream.sessions.open"),
         ('[model]\nnetwork = "segment"\naggregate = "max"', "model"),
         ("[model]\ndropout = 1", "model.dropout"),
         ('[model]\nname = "a@b"', "model.name"),
@@ -100,6 +128,8 @@ def test_an_unknown_key_at_the_top_is_refused(tmp_path, key):
         ("[training]\nlearning_rate = inf", "training.learning_rate"),
         ("[training]\nseed = -1", "training.seed"),
         ("[metrics]\nport = 70000", "metrics.port"),
+        ('[metrics]\ntls_cert_file = "c"', "metrics: tls_cert_file and tls_key_file"),
+        ('[metrics]\ntls_client_ca_file = "c"', "metrics: tls_client_ca_file"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_its_name(tmp_path, text, setting):
@@ -155,7 +185,9 @@ def test_a_wrong_variable_is_refused_in_one_line_that_names_it(monkeypatch, name
 
 def test_secrets_are_never_printed(tmp_path, monkeypatch):
     monkeypatch.setenv("FORECASTER_KAFKA__SASL_PASSWORD", "hunter2")
-    loaded = load_settings(None)
+    path = tmp_path / "scram.toml"
+    path.write_text(SCRAM)
+    loaded = load_settings(path)
     assert loaded.kafka.sasl_password.get_secret_value() == "hunter2"
     for text in (repr(loaded), str(loaded), loaded.model_dump_json(), str(loaded.model_dump(mode="json"))):
         assert "hunter2" not in text

@@ -203,7 +203,7 @@ def test_an_answer_whose_fan_is_none_is_said_not_to_be_drawn(members):
 
 def test_the_vitals_are_those_of_the_last_minute():
     metrics, vitals = Metrics(), Vitals()
-    metrics.model.labels("gru", "1").set(1)
+    metrics.show_model("gru", "1", None)
     metrics.series.set(7)
     metrics.tick_to_forecast.observe(np.full(1_000, 200.0))
     for second in range(70):

@@ -8,6 +8,9 @@ from pydantic import Field, SecretStr, model_validator
 from forecaster.config.durations import PositiveDuration
 from forecaster.config.section import Section
 
+TLS_SETTINGS = ("ssl_ca_file", "ssl_cert_file", "ssl_key_file", "ssl_key_password", "ssl_key_password_file")
+SASL_SETTINGS = ("sasl_mechanism", "sasl_username", "sasl_password", "sasl_password_file", "sasl_token_file")
+
 
 class KafkaSettings(Section):
     """How to reach the broker, and the consumer group ([what is promised](delivery.md))."""
@@ -44,15 +47,76 @@ class KafkaSettings(Section):
     shutdown_timeout: PositiveDuration = 30_000
     """a stop that takes longer ends with exit code 1"""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """how the connection is secured"""
+    """how the connection is secured ([security](security.md))"""
     ssl_ca_file: Path | None = None
-    """PEM file of the authority that signed the broker's certificate"""
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    """PEM file of the authorities that sign brokers' certificates; those of the system if not set"""
+    ssl_cert_file: Path | None = None
+    """PEM file of our own certificate, for brokers that ask for one, with those between it and the authority"""
+    ssl_key_file: Path | None = None
+    """PEM file of its key"""
+    ssl_key_password: SecretStr | None = None
+    """of an encrypted key; hidden wherever settings are shown"""
+    ssl_key_password_file: Path | None = None
+    """the same from a file"""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
     """how the daemon proves who it is"""
     sasl_username: str | None = None
     """who the daemon is to the broker"""
     sasl_password: SecretStr | None = None
     """hidden wherever settings are shown"""
+    sasl_password_file: Path | None = None
+    """the same from a file, which is read anew for each connection"""
+    sasl_token_file: Path | None = None
+    """of `OAUTHBEARER`: a token, read anew for each connection and before it ends"""
+
+    @property
+    def tls(self) -> bool:
+        """Whether connections are encrypted."""
+        return self.security_protocol in {"SSL", "SASL_SSL"}
+
+    @property
+    def sasl(self) -> bool:
+        """Whether this client tells who it is by SASL."""
+        return self.security_protocol.startswith("SASL")
+
+    @model_validator(mode="after")
+    def _used(self) -> "KafkaSettings":
+        """Refuse what `security_protocol` has no use for: whoever sets it believes to be protected by it."""
+        for used, names in ((self.tls, TLS_SETTINGS), (self.sasl, SASL_SETTINGS)):
+            unused = [name for name in names if getattr(self, name) is not None]
+            if unused and not used:
+                raise ValueError(f'{unused[0]}: security_protocol = "{self.security_protocol}" makes no use of it')
+        return self
+
+    @model_validator(mode="after")
+    def _tls_whole(self) -> "KafkaSettings":
+        if self.ssl_key_password is not None and self.ssl_key_password_file is not None:
+            raise ValueError("ssl_key_password and ssl_key_password_file: only one of them")
+        if (self.ssl_cert_file is None) != (self.ssl_key_file is None):
+            raise ValueError("ssl_cert_file and ssl_key_file: a certificate goes with its key, set both")
+        if self.ssl_key_file is None and (self.ssl_key_password or self.ssl_key_password_file):
+            raise ValueError("ssl_key_password: there is no ssl_key_file")
+        return self
+
+    @model_validator(mode="after")
+    def _sasl_whole(self) -> "KafkaSettings":
+        if self.sasl and self.sasl_mechanism is None:
+            raise ValueError(f'sasl_mechanism: security_protocol = "{self.security_protocol}" needs one')
+        if self.sasl_mechanism is None:
+            return self
+        mechanism, token = f'sasl_mechanism = "{self.sasl_mechanism}"', self.sasl_mechanism == "OAUTHBEARER"
+        if self.sasl_password is not None and self.sasl_password_file is not None:
+            raise ValueError("sasl_password and sasl_password_file: only one of them")
+        if token != (self.sasl_token_file is not None):
+            raise ValueError(f"sasl_token_file: {mechanism} " + ("needs it" if token else "has a password instead"))
+        has_password = self.sasl_password is not None or self.sasl_password_file is not None
+        if token and (self.sasl_username is not None or has_password):
+            raise ValueError(f"sasl_username, sasl_password: {mechanism} has a token instead")
+        if not token and not self.sasl_username:
+            raise ValueError(f"sasl_username: {mechanism} needs it")
+        if not token and not has_password:
+            raise ValueError(f"sasl_password_file: {mechanism} needs it, or sasl_password")
+        return self
 
 
 class TopicSettings(Section):

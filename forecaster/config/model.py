@@ -59,6 +59,9 @@ class ModelSettings(Section):
 
     bundle: Path | None = None
     """folder that `train` wrote"""
+    public_key: Path | None = None
+    """PEM file of a public Ed25519 key: only a bundle that its owner has [signed](security.md#signed-bundles) is
+    served (`pip install "forecaster[signing]"`)"""
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")] = "gru"
     """shown in every forecast, with the version"""
     task: Task = "forecast"

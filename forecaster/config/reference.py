@@ -62,6 +62,7 @@ def _rows(section: type[BaseModel], names: list[str], defaults: dict[str, Any]) 
 def described(section: type[BaseModel]) -> dict[str, str]:
     """The string below each field of `section`; the daemon, which needs none of them, does not read its source."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
+    assert isinstance(tree, ast.ClassDef)  # noqa: S101  # for the type checker: it is the source of a class
     found = {}
     for field, below in pairwise(tree.body):
         match field, below:

@@ -77,6 +77,9 @@ class GroupClient:
         """Implement `Client.poll`; an unreachable broker gives an empty batch."""
         if self._group.lookup is None:  # connecting anew failed
             self._join()
+        elif self._group.outdated():
+            logger.warning("the files of kafka's credentials have changed: connecting anew")
+            self._connect_anew()
         self._routed(lambda: self._commits.check(self._group.lookup), "commit")
         records = self._group.fetch(0 if self._places.unplaced else timeout_ms)
         self._note_new_name()
@@ -218,6 +221,7 @@ class GroupClient:
         self._release(list(self._places.of))
         self._places.unplaced.clear()
         self._commits.forget()
+        self._publisher.discard()
         self._group.leave(self._kafka.delivery_timeout)
         self._join()
 

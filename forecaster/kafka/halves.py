@@ -53,6 +53,9 @@ class Group(Protocol):
     def leave(self, timeout_ms: int) -> None:
         """Leave the group (a static member keeps its place) and close the connection."""
 
+    def outdated(self) -> bool:
+        """Whether the connection has credentials that were replaced, and the library reads no others by itself."""
+
     def fetch(self, timeout_ms: int) -> dict[int, Rows]:
         """New records by partition, at most `kafka.max_poll_records`; none while the broker is away."""
 

@@ -24,7 +24,9 @@ from kafka.errors import (
 )
 
 from forecaster.config import KafkaSettings, Settings, TopicSettings, format_duration
-from forecaster.errors import BrokerUnavailableError, ConfigError, FencedError, RetryableError
+from forecaster.errors import BrokerUnavailableError, ConfigError, FencedError, RefusedError, RetryableError
+from forecaster.kafka.credentials import check_credentials, read_secrets_late, security_options
+from forecaster.kafka.handshake import check_handshake
 from forecaster.kafka.python_headers import read_any_header
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ logger = logging.getLogger(__name__)
 SERVER = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):(\d{1,5})")
 MAX_PORT = 65_535
 RETRY_SECONDS = 0.2
+LAST_SECONDS = 1.0  # to say why nothing came of it
 REFUSALS = (AuthorizationError, SaslAuthenticationFailedError)
 READING = {
     "enable_auto_commit": False,
@@ -52,7 +55,7 @@ STATE_TOPIC = {
     "min.cleanable.dirty.ratio": "0.3",
 }
 CHATTER = {
-    "kafka": logging.WARNING,
+    "kafka": logging.WARNING,  # and below it every byte that is sent, passwords and tokens too
     "kafka.cluster": logging.CRITICAL,  # these repeat, some with a traceback, what kafka.net.manager says
     "kafka.net.connection": logging.CRITICAL,
     "kafka.net.selector": logging.ERROR,  # warns of every large batch that it decodes
@@ -65,6 +68,7 @@ def prepare_library() -> None:
     for name, level in CHATTER.items():
         logging.getLogger(name).setLevel(level)
     read_any_header()
+    read_secrets_late()
 
 
 def one_line(error: BaseException) -> str:
@@ -82,30 +86,21 @@ def routed(error: BaseException, what: str) -> Exception:
         return ConfigError(f"kafka.session_timeout: the broker does not allow it: {one_line(error)}")
     if isinstance(error, InconsistentGroupProtocolError):
         return ConfigError(f"kafka.group_id: the group is in use by other software: {one_line(error)}")
-    if isinstance(error, REFUSALS):
+    if isinstance(error, SaslAuthenticationFailedError):
+        return RefusedError(f"kafka.sasl_username, its password or token: the broker refuses it: {one_line(error)}")
+    if isinstance(error, AuthorizationError):
         return ConfigError(f"kafka: not allowed to {what}: {one_line(error)}")
     return RetryableError(f"could not {what}: {one_line(error)}")
 
 
 def connection_options(kafka: KafkaSettings, client_id: str) -> dict[str, Any]:
     """Return the arguments that every client of kafka-python gets: addresses, name, security, reconnecting."""
-    if kafka.ssl_ca_file is not None and not kafka.ssl_ca_file.is_file():
-        raise ConfigError(f"kafka.ssl_ca_file: {kafka.ssl_ca_file} is no file")
-    if kafka.security_protocol.startswith("SASL") and None in (
-        kafka.sasl_mechanism,
-        kafka.sasl_username,
-        kafka.sasl_password,
-    ):
-        needed = "kafka.sasl_mechanism, kafka.sasl_username and kafka.sasl_password"
-        raise ConfigError(f"kafka.security_protocol: {kafka.security_protocol} needs {needed}")
+    prepare_library()
+    check_credentials(kafka)
     return {
         "bootstrap_servers": _servers(kafka.bootstrap_servers),
         "client_id": client_id,
-        "security_protocol": kafka.security_protocol,
-        "ssl_cafile": None if kafka.ssl_ca_file is None else str(kafka.ssl_ca_file),
-        "sasl_mechanism": kafka.sasl_mechanism,
-        "sasl_plain_username": kafka.sasl_username,
-        "sasl_plain_password": kafka.sasl_password.get_secret_value() if kafka.sasl_password else None,
+        **security_options(kafka),
         "reconnect_backoff_max_ms": 1_000,  # the default of 30 s would add to every outage
     }
 
@@ -155,15 +150,17 @@ def check_topics(settings: Settings, client_id: str, deadline: float) -> None:
     `deadline` is in seconds of `time.monotonic`; a broker that is still starting is asked again until then.
     """
     options = connection_options(settings.kafka, client_id)
+    check_handshake(settings.kafka, options, deadline, certain=True)
     while True:
         left_ms = max(1, int((deadline - time.monotonic()) * 1_000))
         try:
             with closing(KafkaAdminClient(**options, bootstrap_timeout_ms=left_ms)) as admin:
                 return _check_topics(admin, settings, left_ms)
         except REFUSALS as error:
-            raise ConfigError(f"kafka: the broker refuses this client: {one_line(error)}") from None
+            raise routed(error, "look at its topics") from None
         except (KafkaError, OSError) as error:
             if time.monotonic() + RETRY_SECONDS > deadline:
+                check_handshake(settings.kafka, options, deadline + LAST_SECONDS, certain=False)
                 raise unavailable(settings.kafka, error) from None
         time.sleep(RETRY_SECONDS)
 
@@ -226,6 +223,7 @@ def input_partitions(settings: Settings, client_id: str) -> list[int]:
     """The partitions of the input topic; raises `ConfigError` without one, `KafkaError` without an answer."""
     options = connection_options(settings.kafka, client_id)
     name = settings.topics.input
+    check_handshake(settings.kafka, options, time.monotonic() + settings.kafka.startup_timeout / 1_000, certain=True)
     with closing(KafkaAdminClient(**options, bootstrap_timeout_ms=settings.kafka.startup_timeout)) as admin:
         (topic,) = admin.describe_topics([name])
     error = for_code(topic["error_code"])

@@ -84,7 +84,7 @@ class Publisher:
             try:
                 return self._check_transactions()
             except REFUSALS as error:
-                raise ConfigError(f"kafka: not allowed to use transactions: {one_line(error)}") from None
+                raise routed(error, "use transactions") from None
             except (KafkaError, OSError) as error:
                 passing = OSError, *FENCED  # fenced: by a daemon of the same name that starts beside this one
                 if not isinstance(error, passing) and not error.retriable:

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException
 from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError, SaslAuthenticationFailedError, for_code
 
 from forecaster.errors import ConfigError
+from forecaster.kafka.secrets import Secret
 
 T = TypeVar("T")
 
@@ -22,9 +23,13 @@ NAMES = {
     "client_id": "client.id",
     "security_protocol": "security.protocol",
     "ssl_cafile": "ssl.ca.location",
+    "ssl_certfile": "ssl.certificate.location",
+    "ssl_keyfile": "ssl.key.location",
+    "ssl_password": "ssl.key.password",
     "sasl_mechanism": "sasl.mechanism",
     "sasl_plain_username": "sasl.username",
     "sasl_plain_password": "sasl.password",
+    "sasl_oauth_token_provider": "oauth_cb",
     "reconnect_backoff_max_ms": "reconnect.backoff.max.ms",
     "group_id": "group.id",
     "group_instance_id": "group.instance.id",
@@ -66,7 +71,8 @@ def library_options(options: Mapping[str, Any]) -> dict[str, Any]:
 def made(kind: Callable[..., T], options: Mapping[str, Any]) -> T:
     """A client of librdkafka; raises `ConfigError` for a value that it does not take, else `KafkaError`."""
     try:
-        return kind(dict(options), logger=library_log)
+        read = {name: value() if isinstance(value, Secret) else value for name, value in options.items()}
+        return kind(read, logger=library_log)
     except KafkaException as error:
         failure = error.args[0]
         if failure.code() != LibraryError._INVALID_ARG:  # noqa: SLF001

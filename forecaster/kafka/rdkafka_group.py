@@ -12,7 +12,8 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import FencedInstanceIdError, KafkaError
 
 from forecaster.config import Settings
-from forecaster.errors import ConfigError
+from forecaster.errors import RetryableError
+from forecaster.kafka.credentials import Watch
 from forecaster.kafka.halves import Member, Progress, Rows
 from forecaster.kafka.python_commit import act_as_member
 from forecaster.kafka.python_connect import READING as PYTHON_READING
@@ -53,6 +54,7 @@ class Group:
         self._asking = {**options, **group_options(settings.kafka)}
         self._reading = {**options, **PYTHON_READING}  # outside of the group
         self._refresh_seconds = self._asking["metadata_max_age_ms"] / 1_000
+        self._credentials = Watch(settings.kafka)
         self._lookup: Any = None
         self._joined: Membership  # open as long as there is a lookup
         self._out_of_range: set[int] = set()
@@ -66,6 +68,7 @@ class Group:
     def join(self, deadline: float) -> None:
         """Implement `Group.join`."""
         left_ms = max(1, int((deadline - time.monotonic()) * 1_000))
+        self._credentials = Watch(self._kafka)
         lookup = KafkaConsumer(**{**self._asking, "bootstrap_timeout_ms": left_ms})
         try:
             await_metadata(lookup, self._topic, deadline)
@@ -86,6 +89,10 @@ class Group:
                 by(time.monotonic() + timeout_ms / 1_000, "close", self._joined.consumer.close)
             with suppress(KafkaError):
                 lookup.close(timeout_ms=timeout_ms)
+
+    def outdated(self) -> bool:
+        """Implement `Group.outdated`: librdkafka reads credentials once."""
+        return self._credentials.changed()
 
     def fetch(self, timeout_ms: int) -> dict[int, Rows]:
         """Implement `Group.fetch`."""
@@ -142,7 +149,7 @@ class Group:
         if error.code() == LibraryError._FATAL and self._kafka.group_instance_id:  # noqa: SLF001
             failure = FencedInstanceIdError()  # the one fatal error of a consumer
         route = routed(failure, "poll")
-        if error.code() == LibraryError._FATAL or isinstance(route, ConfigError):  # noqa: SLF001
+        if error.code() == LibraryError._FATAL or not isinstance(route, RetryableError):  # noqa: SLF001
             raise route
         logger.warning("poll: %s", one_line(failure))
 

@@ -94,10 +94,16 @@ class KafkaBroker:
     """One broker that keeps its port and data over `stop` and `start`.
 
     `properties` are added to its own or win over them. With `proxy_port` it has a second listener, `behind_port`,
-    and tells the clients of that one to come through the proxy port.
+    and tells the clients of that one to come through the proxy port. `scram` is a user and a password.
     """
 
-    def __init__(self, properties: Mapping[str, str] | None = None, *, proxy_port: int | None = None) -> None:
+    def __init__(
+        self,
+        properties: Mapping[str, str] | None = None,
+        *,
+        proxy_port: int | None = None,
+        scram: tuple[str, str] | None = None,
+    ) -> None:
         self.port, self.behind_port = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
         self._more = {**(_second_listener(self.port, self.behind_port, proxy_port) if proxy_port else {})}
@@ -111,7 +117,8 @@ class KafkaBroker:
         drawn = subprocess.run([*tool, "random-uuid"], check=True, capture_output=True, text=True).stdout.strip()
         self._cluster = drawn.splitlines()[-1]
         self._write_properties()
-        self._format(self._properties)
+        users = ["--add-scram", "SCRAM-SHA-512=[name={},password={}]".format(*scram)] if scram else []
+        self._format(self._properties, *users)
 
     def register_second(self) -> None:
         """Let a second broker join the cluster and die: topics may name it for copies that nobody keeps."""
@@ -169,12 +176,14 @@ class KafkaBroker:
     def _write_properties(self) -> None:
         controller = free_port()
         text = PROPERTIES.format(port=self.port, controller=controller, data=self._home / "data")
-        more = "".join(f"{name}={value.format(controller=controller)}\n" for name, value in self._more.items())
+        more = "".join(
+            f"{name}={value.format(port=self.port, controller=controller)}\n" for name, value in self._more.items()
+        )
         self._properties.write_text(text + more, "utf-8")  # of two lines with one name Java takes the last
 
-    def _format(self, properties: Path) -> None:
+    def _format(self, properties: Path, *users: str) -> None:
         command = [*self._java("kafka.tools.StorageTool"), "format", "-t", self._cluster, "-c", str(properties)]
-        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
+        subprocess.run([*command, *users], check=True, capture_output=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
 
 
 def _answers(port: int) -> bool:

@@ -46,7 +46,7 @@ def make_settings(bootstrap: str = "127.0.0.1:9", delivery: Delivery = "at_least
     options = {"session_timeout": "6s", "transaction_timeout": "5s", "startup_timeout": "20s"}
     options |= {"delivery_timeout": "10s", **kafka}
     group = helpers.unique("group")
-    kafka_settings = KafkaSettings(bootstrap_servers=bootstrap, group_id=group, **options)
+    kafka_settings = KafkaSettings(**{"bootstrap_servers": bootstrap, "group_id": group, **options})
     return Settings(delivery=delivery, kafka=kafka_settings, topics=topics)
 
 
@@ -79,9 +79,16 @@ class MemoryRig:
 
 
 class KafkaRig:
-    def __init__(self, bootstrap: str, delivery: Delivery = "at_least_once", library: Library = "kafka-python") -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        delivery: Delivery = "at_least_once",
+        library: Library = "kafka-python",
+        security: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Clients come in by `bootstrap`, or as `security` says; the rig itself always by `bootstrap`."""
         self.bootstrap = bootstrap
-        self.settings = make_settings(bootstrap, delivery, client=library)
+        self.settings = make_settings(bootstrap, delivery, client=library, **(security or {}))
         self._clients: list[Client] = []
         helpers.create_topics(bootstrap, {self.settings.topics.input: 2})
 

@@ -347,11 +347,6 @@ def test_malformed_bootstrap_servers_are_named(servers: str) -> None:
         make_client(settings, None, "test")
 
 
-def test_sasl_without_credentials_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"^kafka\.security_protocol: SASL_SSL needs"):
-        make_client(make_settings(security_protocol="SASL_SSL"), None, "test")
-
-
 @pytest.mark.kafka
 def test_a_replication_factor_that_the_broker_cannot_give_is_named(kafka_rig: KafkaRig) -> None:
     settings = topics_of(kafka_rig.settings, {"input": unique("absent"), "replication_factor": 3})

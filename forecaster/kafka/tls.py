@@ -1,0 +1,55 @@
+"""The TLS that shows who the broker is, and shows it who we are."""
+
+import socket
+import ssl
+from typing import Any
+
+from kafka.errors import KafkaConnectionError
+
+from forecaster.config import KafkaSettings
+from forecaster.errors import ConfigError
+from forecaster.kafka.secrets import key_password
+
+
+class FreshContext:
+    """Stands where kafka-python takes a TLS context, and makes it from the files of now for each connection."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+
+    def wrap_socket(self, sock: socket.socket, **options: Any) -> ssl.SSLSocket:
+        """A file that is away or half replaced fails this connection alone: the next one reads it again."""
+        try:
+            return tls_context(self._kafka).wrap_socket(sock, **options)
+        except (ConfigError, OSError) as error:
+            sock.close()
+            raise KafkaConnectionError(str(error)) from None
+
+
+def tls_context(kafka: KafkaSettings) -> ssl.SSLContext:
+    """What verifies the broker, its name too, and shows it our certificate; `ConfigError` names a file at fault."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if kafka.ssl_ca_file is None:
+        context.load_default_certs()
+    else:
+        try:
+            context.load_verify_locations(kafka.ssl_ca_file)
+        except OSError:  # of which SSLError is one
+            raise ConfigError(f"kafka.ssl_ca_file: {kafka.ssl_ca_file} holds no certificate in PEM") from None
+    if kafka.ssl_cert_file is not None:
+        _load_own(context, kafka)
+    return context
+
+
+def _load_own(context: ssl.SSLContext, kafka: KafkaSettings) -> None:
+    names = f"kafka.ssl_cert_file, kafka.ssl_key_file: {kafka.ssl_cert_file} and {kafka.ssl_key_file}"
+    try:
+        # without a password OpenSSL would ask the terminal for one
+        context.load_cert_chain(str(kafka.ssl_cert_file), kafka.ssl_key_file, key_password(kafka) or "")
+    except OSError as error:
+        if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
+            raise ConfigError(f"{names} do not belong together") from None
+        raise ConfigError(
+            f"{names} are no certificate and key in PEM, or kafka.ssl_key_password is not the key's"
+        ) from None
