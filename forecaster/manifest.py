@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
+from forecaster.clock import Clock
 from forecaster.config import (
     CODED,
     Aggregate,
@@ -14,8 +15,10 @@ from forecaster.config import (
     CellKind,
     NetworkKind,
     Quantiles,
+    SessionSettings,
     Settings,
     ShortWindows,
+    StreamSettings,
     Task,
     check_segments,
     format_duration,
@@ -156,6 +159,8 @@ class Manifest(BaseModel):
     def _seasons_need_a_grid(self) -> "Manifest":
         if self.step_ms is None and self.features.seasons:
             raise ValueError("features.seasons needs a step with a duration")
+        if self.features.clock is not None and self.features.clock.step_ms != self.step_ms:
+            raise ValueError("features.clock has another step")
         return self
 
     @model_validator(mode="after")
@@ -209,11 +214,19 @@ class Manifest(BaseModel):
         """Event time after which nothing older matters to any state; None where steps have no length."""
         if self.step_ms is None:
             return None
-        return int(max(self.features.longest_span, self.ready_after) * self.step_ms)
+        span_ms = int(max(self.features.longest_span, self.ready_after) * self.step_ms)
+        return span_ms if self.features.clock is None else self.features.clock.longest_ms(span_ms)
 
     def digest(self) -> str:
         """`content_digest` of the manifest as a file gives it back: NaN is null."""
         return content_digest(json.loads(self.model_dump_json()))
+
+    def with_holidays_of(self, stream: StreamSettings) -> "Manifest":
+        """The manifest with the holidays of `stream`: they are known a year or two ahead, and a model lasts longer."""
+        if self.features.clock is None:
+            return self
+        clock = self.features.clock.model_copy(update={"sessions": stream.sessions})
+        return self.model_copy(update={"features": self.features.model_copy(update={"clock": clock})})
 
     def check_stream(self, settings: Settings) -> None:
         """Raise `ConfigError` where the configuration asks for another stream, task or horizon than trained."""
@@ -221,9 +234,12 @@ class Manifest(BaseModel):
         def duration(step_ms: int | None) -> str:
             return "tick" if step_ms is None else format_duration(step_ms)
 
+        clock = self.features.clock or Clock(step_ms=self.step_ms)
         wanted: dict[str, tuple[object, object]] = {
             "stream.step": (duration(settings.stream.step), duration(self.step_ms)),
             "stream.bar": (settings.stream.bar, self.bar),
+            "stream.time_zone": (settings.stream.time_zone, clock.time_zone),
+            "stream.sessions": (_regular(settings.stream.sessions), _regular(clock.sessions)),
             "model.task": (settings.model.task, self.network.task),
             "input.channels": (list(settings.input.channels), list(self.network.channels)),
             "input.past_covariates": (settings.input.past_covariates, self.features.covariates.past),
@@ -254,6 +270,10 @@ class Manifest(BaseModel):
                     f"{setting}: the configuration says {asked!r}, the bundle {settings.model.bundle} "
                     f"was trained for {made!r}"
                 )
+
+
+def _regular(sessions: SessionSettings) -> dict[str, Any]:
+    return sessions.model_dump(mode="json", include={"hours", "days"})
 
 
 def _known(network: NetworkSettings) -> tuple[int, int, int]:

@@ -99,11 +99,14 @@ class Pipeline:
         """`ticks` without those that are well formed and yet cannot be taken, which become faults."""
         future = ticks.ahead(records, self.settings.stream.max_future)
         low = (least(ticks.value) <= 0) & (self.inference.features.settings.transform == "log")
-        refused = future | low
+        closed = ~self.windows.grid.is_open(ticks.time_ms)
+        refused = future | low | closed
         if not refused.any():
             return ticks
 
         def why(n: int) -> tuple[str, str]:
+            if closed[n]:
+                return "closed", f"ts {ticks.time_ms[n]} is in closed hours of stream.sessions"
             if not future[n]:
                 return "not_positive", f'{self._lowest(ticks, n)}not above 0, as transform = "log" needs it'
             ahead = int(ticks.time_ms[n] - records.timestamp_ms[ticks.record[n]]) // 1000

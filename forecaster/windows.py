@@ -70,7 +70,7 @@ class Windows:
         kept: int = 0,
         channels: tuple[str, ...] = (),
     ) -> None:
-        self.grid = Grid(stream.step, stream.bar)
+        self.grid = Grid.of(stream)
         self.slots = Slots()
         self.channels = Channels(channels)
         idle_ttl_ms = state.idle_ttl if state else None
@@ -96,13 +96,13 @@ class Windows:
     ) -> tuple[Int, Block]:
         """Outcome of each tick (of `event_time`) and the block of observations they complete.
 
-        All arguments are `[n]` in record order, grouped by partition; `value` is `[n, channels]` where there are any,
-        `covariates` are rows `[n, width]`.
+        All arguments are `[n]` in record order, grouped by partition, none of them in closed hours; `value` is
+        `[n, channels]` where there are any, `covariates` are rows `[n, width]`.
         """
         slot = self.slots.assign(partition, series)
         self.grow()
         self.event_time.partition[slot] = partition
-        outcome, observations = self.event_time.admit(slot, time_ms, value, covariates)
+        outcome, observations = self.event_time.admit(slot, self.grid.own_ms(time_ms), value, covariates)
         self.changed[slot] = self.changed[observations.slot] = True
         self.closed_bars += len(observations.slot) if self.grid.bar else 0
         return outcome, self._fill(observations)

@@ -5,7 +5,9 @@ import json
 import logging
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from typing import NamedTuple
+from urllib.parse import quote
 
 import orjson
 import pytest
@@ -13,6 +15,7 @@ from hostile_texts import BEGIN_MS, TEXTS, tick_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from integration.helpers import tool
+from live_page import LivePage, Stream, records
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -134,3 +137,17 @@ def test_what_is_printable_is_one_line_and_inside_json_the_same_text(text: str) 
     assert shown.isprintable() or all(not UNSAFE.match(letter) for letter in shown)
     if not any("\ud800" <= letter <= "\udfff" for letter in text):
         assert json.loads(printable(orjson.dumps(text).decode())) == text
+
+
+def test_the_live_page_gives_every_name_back_in_json_and_in_no_frame_of_its_own() -> None:
+    with LivePage() as page:
+        page.fleet.take_ticks(records([tick_of(text, 0) for text in TEXTS]), page.now_ms)
+        for text in TEXTS:
+            status, headers, body = page.get("/search?q=" + quote(text))
+            assert (status, headers["content-type"].partition(";")[0]) == (200, "application/json")
+            assert text in json.loads(body)["names"]
+            assert "x-forged" not in headers
+            with closing(Stream(page, "/events?name=" + quote(text))) as stream:
+                (_, fleet), (event, series) = stream.next(), stream.next()
+            assert (event, series["name"]) == ("series", text)
+            assert "forged" not in fleet

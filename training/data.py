@@ -164,6 +164,7 @@ def sequences(
     with Spool(scratch) as spool:
         for read in parts:
             part = left_out.positive(read) if settings.model.transform == "log" else read
+            part = left_out.open(part, windows.grid)
             names = [part.names[n] for n in part.series.tolist()]
             where = np.full(len(part), part.partition)
             outcome, block = windows.admit(where, names, part.time_ms, part.value, part.covariates)

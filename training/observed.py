@@ -61,6 +61,7 @@ def observe(
     windows, places = Windows(stream, context_length, covariates=1, channels=channels), np.arange(len(recording))
     if log:
         places, recording = places[~(recording.value <= 0)], LeftOut().positive(recording)
+    places, recording = places[windows.grid.is_open(recording.time_ms)], LeftOut().open(recording, windows.grid)
     names = [recording.names[n] for n in recording.series.tolist()]
     partition = np.zeros(len(recording), np.int64)
     outcome, block = windows.admit(partition, names, recording.time_ms, recording.value, places[:, None].astype(float))

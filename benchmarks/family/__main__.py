@@ -18,6 +18,7 @@ MODELS: tuple[str, ...] = (
     "symbols",
     "classes",
     "paths",
+    "calendar",
 )  # modules of this package; `measure(folder, seed)` of each gives its rows
 
 

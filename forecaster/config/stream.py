@@ -2,11 +2,13 @@
 
 from itertools import permutations
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from forecaster.config.durations import Duration, PositiveDuration, format_duration, parse_duration
 from forecaster.config.section import Section
+from forecaster.config.sessions import SessionSettings
 
 PER_MS = {"s": 0.001, "ms": 1.0, "us": 1_000.0, "ns": 1_000_000.0}  # of each `input.time_unit`
 MOST_CHANNELS = 1_024
@@ -28,6 +30,17 @@ def _different_channels(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _format_step(milliseconds: int | None) -> str:
     return "tick" if milliseconds is None else format_duration(milliseconds)
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        raise ValueError(f'{name!r} is no time zone that this machine knows: write it as "Europe/London"') from None
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
 
 
 class InputSettings(Section):
@@ -83,6 +96,10 @@ class StreamSettings(Section):
     """grid spacing; `"tick"` takes each event as a step"""
     bar: Literal["last", "mean", "sum", "count", "min", "max", "ohlc-mean"] | None = None
     """one observation of all ticks in a step"""
+    time_zone: TimeZone = "UTC"
+    """IANA name, such as `"Europe/London"`: seasons and sessions follow the clock on the wall there ([time zones and \
+sessions](models/calendar.md)); must be the bundle's"""
+    sessions: SessionSettings = SessionSettings()
     allowed_lateness: Duration = 0
     """how long observations are held back to be put in order"""
     max_gap: Duration | None = None
@@ -100,6 +117,8 @@ class StreamSettings(Section):
             raise ValueError("step must be longer than nothing")
         if self.step is None and self.bar is not None:
             raise ValueError('bar needs a step with a duration, not "tick"')
+        if self.step is None and self.time_zone != "UTC" and not self.sessions.hours:
+            raise ValueError('time_zone: events that are steps of their own (step = "tick") have no time of day')
         return self
 
     def gap_limit_ms(self, context_length: int) -> int | None:

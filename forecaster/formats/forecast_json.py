@@ -1,6 +1,6 @@
 """Forecasts as JSON, schema version 1: whole batches of numbers are formatted at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import compress, repeat
 from typing import Any, NamedTuple, Protocol
@@ -60,21 +60,26 @@ class Encoder(Protocol):
 
 
 class Envelope(NamedTuple):
-    """What the messages of every kind have in common: who forecasts, from where to where."""
+    """What the messages of every kind have in common: who forecasts, from where to where.
+
+    Where there are closed hours, `ahead_ms` tells the event times `[n, horizon]` of the steps after origins `[n]`.
+    """
 
     model: str
     step_ms: int | None
     input_topic: str
     topic: str
+    ahead_ms: Callable[[Int], Int] | None = None
 
     def template(self, kind: str, body: bytes) -> bytes:
         """A message of `kind`; `body` is a template of the members that this kind has."""
         return (
-            b'{"schema_version":1,"kind":"%b","series":%%b,"origin":%%d,"step_ms":%b,%b,"model":%b,"maturity":"%%b",'
+            b'{"schema_version":1,"kind":"%b","series":%%b,"origin":%%d,"step_ms":%b,%b%b,"model":%b,"maturity":"%%b",'
             b'"source":{"topic":%b,"partition":%%d,"offset":%%d,"index":%%d}}'
         ) % (
             kind.encode(),
             orjson.dumps(self.step_ms),
+            b"" if self.ahead_ms is None else b'"times":[%b],',
             body,
             orjson.dumps(self.model).replace(b"%", b"%%"),
             orjson.dumps(self.input_topic),
@@ -83,9 +88,11 @@ class Envelope(NamedTuple):
     def messages(self, template: bytes, forecasts: Forecasts, *columns: Iterable[object]) -> list[Message]:
         """One message a forecast, keyed by its series; `columns` fill the body, an item a forecast."""
         names = forecasts.series
+        times = () if self.ahead_ms is None else (number_rows(self.ahead_ms(forecasts.origin_ms)),)
         rows = zip(
             map(orjson.dumps, names),
             forecasts.origin_ms.tolist(),
+            *times,
             *columns,
             np.where(forecasts.ready, b"ready", b"warming").tolist(),
             forecasts.partition.tolist(),
@@ -143,7 +150,7 @@ def round_to_scale(quantiles: Float, scale: Float) -> Float:
     return rounded
 
 
-def number_rows(numbers: Float) -> list[bytes]:
+def number_rows(numbers: Float | Int) -> list[bytes]:
     """Each row of `numbers` `[n, outputs]` as JSON without its brackets."""
     text = orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY)
     return text[2:-2].split(b"],[")

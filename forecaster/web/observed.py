@@ -22,6 +22,7 @@ class Observed:
         """Take the ticks of one partition, in the order of their records; those of several channels are not drawn."""
         if ticks.value.ndim > 1:
             return
+        ticks = ticks.take(self._windows.grid.is_open(ticks.time_ms))
         where = np.full(len(ticks), partition)
         _, block = self._windows.admit(where, ticks.series, ticks.time_ms, ticks.value)
         self._grow()
