@@ -6,22 +6,23 @@ ARG PIP_CERT
 ARG SSL_CERT_FILE
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PIP_ONLY_BINARY=:all:
 WORKDIR /src
-RUN python -m venv --without-pip /opt/forecaster
+RUN python -m venv --without-pip /opt/forecaster \
+ && python -m venv /opt/sbom
 COPY requirements/ requirements/
 # The C++ headers and libclang, 350 MB, serve only those who build TensorFlow.
 RUN python -m pip --python /opt/forecaster install --require-hashes -r "requirements/${VARIANT}.txt" \
  && python -m pip install --require-hashes -r requirements/build.txt \
+ && /opt/sbom/bin/python -m pip install --require-hashes -r requirements/sbom.txt \
  && rm -rf /opt/forecaster/lib/python3.*/site-packages/tensorflow/include /opt/forecaster/lib/python3.*/site-packages/clang
 COPY pyproject.toml README.md LICENSE ./
 COPY forecaster/ forecaster/
 COPY training/ training/
 RUN python -m pip wheel --no-build-isolation --no-deps --wheel-dir dist . \
- && python -m pip --python /opt/forecaster install --no-deps --no-index dist/*.whl
+ && python -m pip --python /opt/forecaster install --no-deps --no-index dist/*.whl \
+ && /opt/sbom/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+      --output-file /opt/forecaster/sbom.cdx.json /opt/forecaster/bin/python
 
 FROM docker.io/library/python:3.11-slim-bookworm
-LABEL org.opencontainers.image.title="forecaster" \
-      org.opencontainers.image.description="Streaming time-series forecasting daemon: ticks from Kafka in, forecasts out" \
-      org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/forecaster /opt/forecaster
 # All bytecode is compiled, and whatever still wants a home gets /tmp: the root may be read-only.
 ENV PATH=/opt/forecaster/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -32,3 +33,12 @@ HEALTHCHECK --start-period=60s --interval=10s --timeout=5s \
   CMD ["forecaster", "healthcheck", "--config", "/etc/forecaster/forecaster.toml"]
 ENTRYPOINT ["forecaster"]
 CMD ["run", "--config", "/etc/forecaster/forecaster.toml"]
+# Last, so that a new revision rebuilds nothing.
+ARG VARIANT=cpu
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="forecaster" \
+      org.opencontainers.image.description="Streaming time-series forecasting daemon: ticks from Kafka in, forecasts out" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}-${VARIANT}" \
+      org.opencontainers.image.revision="${REVISION}"

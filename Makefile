@@ -1,6 +1,7 @@
 # Everything runs in .venv, installed from the lock. ARGS reaches the command: make test ARGS="-k windows"
 VENV := .venv
 BIN := $(VENV)/bin
+DEPLOY := .venv-deploy
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 ARGS ?=
@@ -28,6 +29,20 @@ lint: $(VENV)/.project ## ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+.PHONY: lint-deploy chart image-check
+lint-deploy: $(DEPLOY)/.locked ## Dockerfile, chart, manifests and alerts against their schemas (needs npm and promtool)
+	$(DEPLOY)/bin/python deploy/checks/lint.py
+
+chart: $(VENV)/.project $(DEPLOY)/.locked ## the chart's schema anew from the settings, deploy/manifests from the chart
+	$(BIN)/python deploy/settings_schema.py
+	$(DEPLOY)/bin/python deploy/checks/chart.py --write
+
+# Where no engine runs, BUILD names what builds a Dockerfile from a folder under a name all the same.
+BUILD ?= ../shared/tools/build-image
+image-check: $(VENV)/.project ## build the image and forecast in it as a user on a read-only root (root, buildah, Kafka)
+	$(BUILD) . localhost/forecaster:check
+	FORECASTER_TEST_IMAGE=localhost/forecaster:check $(BIN)/pytest tests/integration/test_image.py $(ARGS)
 
 config-reference: $(VENV)/.project ## docs/configuration.md anew from the settings classes
 	$(BIN)/python -m forecaster.config.reference > docs/configuration.md.new
@@ -85,6 +100,13 @@ $(VENV)/.project: $(VENV)/.locked pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
+$(DEPLOY)/.locked: requirements/deploy.txt deploy/checks/package-lock.json
+	@test -n "$(PYTHON)" || { echo "make: found no Python 3.11, 3.12 or 3.13; name one with PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --only-binary :all: --require-hashes -r $<
+	npm ci --prefix deploy/checks --silent --no-audit --no-fund
+	@touch $@
+
 # editables is what hatchling asks for besides, to install a checkout in place.
 # dev.txt is resolved first and constrains the others, so that what is deployed is what was tested; Quix Streams wants
 # an older confluent-kafka and pydantic-settings, so the peers share what computes and the default client alone.
@@ -102,13 +124,15 @@ lock: $(UV) ## the lock files anew from pyproject.toml; ARGS=--upgrade takes the
 	sed -nE '/^(tensorflow|keras|numpy|kafka-python)/s/ *\\$$//p' requirements/dev.txt \
 		| $(COMPILE) pyproject.toml - --extra cpu --group peers -o requirements/peers.txt
 	$(COMPILE) --group docs -o requirements/docs.txt
+	$(COMPILE) --group sbom -o requirements/sbom.txt
+	$(COMPILE) --group deploy -o requirements/deploy.txt
 
 $(UV):
 	$(PYTHON) -m venv .cache/uv
 	.cache/uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) .venv-docs .venv-peers .cache site .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DEPLOY) deploy/checks/node_modules .venv-docs .venv-peers .cache site .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -43,8 +43,9 @@ class Arrivals:
 
     def items(self, positions: Int) -> np.ndarray:
         """The ticks at `positions` as items of one tick each."""
-        items = np.zeros(len(positions), self._state.item)
-        value, time_ms = self.value[positions], self.time_ms[positions]
+        items: np.ndarray = np.zeros(len(positions), self._state.item)
+        value = self.value[positions]
+        time_ms = self.time_ms[positions] if value.ndim == 1 else self.time_ms[positions, None]
         known = ~np.isnan(value)
         items["slot"], items["index"], items["born"] = self.slot[positions], self.index[positions], positions
         items["count"], items["sum"] = known, np.where(known, value, 0.0)

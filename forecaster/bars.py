@@ -13,13 +13,22 @@ def join_bars(items: np.ndarray, first: Int) -> np.ndarray:
     for name, fold in (("count", np.add), ("sum", np.add), ("low", np.minimum), ("high", np.maximum)):
         joined[name] = fold.reduceat(items[name], first)
     run = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(items))))
-    opening = np.lexsort((items["born"], items["first_ms"], run))[first]
-    closing = np.lexsort((items["born"], items["last_ms"], run))[np.append(first[1:], len(items)) - 1]
-    joined["first"], joined["first_ms"] = items["first"][opening], items["first_ms"][opening]
-    joined["last"], joined["last_ms"] = items["last"][closing], items["last_ms"][closing]
+    ends = np.append(first[1:], len(items)) - 1
+    for name, place in (("first", first), ("last", ends)):
+        at = _by_time(items, f"{name}_ms", run)[place]
+        for column in (name, f"{name}_ms"):
+            joined[column] = np.take_along_axis(items[column], at, axis=0)
     if "covariates" in (items.dtype.names or ()):
-        joined["covariates"] = items["covariates"][closing]
+        latest = items["last_ms"].reshape(len(items), -1).max(axis=1)
+        joined["covariates"] = items["covariates"][np.lexsort((items["born"], latest, run))[ends]]
     return joined
+
+
+def _by_time(items: np.ndarray, time: str, run: Int) -> Int:
+    """The order of `items` in each `run` by the column `time`, of each channel where there are several."""
+    columns = items[time].reshape(len(items), -1).T
+    order = np.stack([np.lexsort((items["born"], column, run)) for column in columns], axis=1)
+    return order.reshape(items[time].shape)
 
 
 def bar_value(items: np.ndarray, bar: str | None) -> Float:

@@ -119,7 +119,7 @@ def load_configured(settings: Settings) -> tuple[Manifest, AnyNetwork]:
     manifest.check_stream(settings)
     if isinstance(network, StateNetwork):
         network.sampling = settings.model.sampling
-    return manifest, network
+    return manifest.with_holidays_of(settings.stream), network
 
 
 def named_weights(network: AnyNetwork) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from forecaster import __version__
 from forecaster.cli_input import add_input_arguments, input_parts, time_ms
+from forecaster.cli_operate import add_operator_commands
 from forecaster.config import Settings, format_duration, load_settings
 from forecaster.errors import ConfigError, ForecasterError
 from forecaster.logs import configure_logging, printable
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, function: Callable[[argparse.Namespace], None], help_: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help_, description=help_)
         sub.set_defaults(command=function)
-        if name not in {"demo", "sign"}:
+        if name not in {"demo", "fetch", "sign"}:
             sub.add_argument("--config", type=Path, metavar="FILE", help="TOML file; the environment wins over it")
         return sub
 
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     pace.add_argument("--rate", type=_positive, metavar="N", help="ticks a second")
     pace.add_argument("--speedup", type=_positive, metavar="X", help="event time this many times as fast as it was")
 
+    add_operator_commands(command)
     sign = command("sign", _sign, "Sign a bundle, so that model.public_key lets nothing else be served.")
     sign.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that train wrote")
     sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="private Ed25519 key in PEM")

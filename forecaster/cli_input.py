@@ -63,6 +63,8 @@ def input_parts(options: argparse.Namespace, settings: Settings, say: Callable[[
         raise ConfigError("--from: goes with --from-kafka")
     from forecaster.recording import Columns, read_parts
 
+    if options.value_column is not None and settings.input.channels:
+        raise ConfigError("--value-column: goes without input.channels, which name the columns")
     values = tuple(options.value_column.split(",")) if options.value_column else ()
     if options.label_column is not None and not settings.model.coded:
         raise ConfigError('--label-column: goes with model.task = "classify"')

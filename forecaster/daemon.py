@@ -268,7 +268,7 @@ def check(settings: Settings) -> Manifest:
     """The manifest to serve; raises for what can be known to be wrong before anything is started."""
     manifest, _ = read_bundle(configured_bundle(settings), settings.model.public_key)
     manifest.check_stream(settings)
-    return manifest
+    return manifest.with_holidays_of(settings.stream)
 
 
 def _stop_on_signals(daemon: Daemon, grace_s: float) -> None:

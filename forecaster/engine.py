@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from forecaster.channels import with_channel
 from forecaster.compiling import Compiler, compile_function, faster, on_accelerator, to_numpy
 from forecaster.features import FeatureStep
 from forecaster.hidden import DeviceHidden, Hidden, HostHidden
@@ -167,7 +168,7 @@ class Engine:
         """Scaled quantiles at the tile's cells, on their way; every state moves on to its last round."""
         ahead, (series, rounds) = self._ahead(), tile.valid.shape
         with stage("features"):
-            inputs = tile.step.inputs()
+            inputs = self.inputs(tile.step, tile.values)
         if rounds == 1:
             with stage("features"):
                 known = tile.step.ahead(np.arange(series), np.zeros(series, np.int64), *ahead)
@@ -180,7 +181,8 @@ class Engine:
 
     def inputs(self, step: FeatureStep, values: Float) -> np.ndarray:  # noqa: ARG002  # of numbers the features tell all
         """What the network takes, `[series, rounds, inputs]`, of `values` `[series, rounds]` with their features."""
-        return step.inputs()
+        channels = len(self.network.settings.channels)
+        return with_channel(step.inputs(), step.slot[:, None] % channels) if channels else step.inputs()
 
     def baseline(self, tile: Tile) -> Float:
         """Level plus profiles of the next steps, or their aggregate: `[n, outputs]`."""

@@ -30,7 +30,8 @@ class Observations:
     """Closed items, ordered by slot, then by the order in which the series takes them.
 
     `previous` is the series' newest index before the row (`NEVER` where the series starts) and
-    `trigger` the position in the batch of the tick that completed it. `covariates` are rows, None where there are none.
+    `trigger` the position in the batch of the tick that completed it. `value` is as that of the ticks, `[m]` or
+    `[m, channels]`. `covariates` are rows, None where there are none.
     """
 
     slot: Int
@@ -55,6 +56,7 @@ class EventTime:
         late_restart: int,
         idle_ttl_ms: int | None = None,
         covariates: int = 0,
+        channels: tuple[int, ...] = (),
     ) -> None:
         self.grid = grid
         self.allowed_lateness_ms = allowed_lateness_ms
@@ -68,7 +70,7 @@ class EventTime:
         self.late_run = np.zeros(0, np.int64)
         self.touched_ms = np.zeros(0, np.int64)
         self.partition_watermark = np.zeros(0, np.int64)
-        self.item, self._covariates = item_type(covariates), covariates
+        self.item, self._covariates = item_type(covariates, channels), covariates
         self.held = np.zeros(0, self.item)
         self.late_restarts = 0
         self.idle_restarts = 0
@@ -124,8 +126,8 @@ class EventTime:
     def admit(self, slot: Int, time_ms: Int, value: Float, covariates: Float | None = None) -> tuple[Int, Observations]:
         """Outcome of each tick (`ACCEPTED`, `LATE`, `DUPLICATE`) and the observations they complete.
 
-        All arguments are `[n]` in record order, grouped by partition; `covariates` are rows `[n, width]`, all missing
-        if not given.
+        All arguments are `[n]` in record order, grouped by partition; `value` may be `[n, channels]`, `covariates` are
+        rows `[n, width]`, all missing if not given.
         """
         outcome = np.zeros(len(slot), np.int64)
         if covariates is None and self._covariates:
@@ -139,7 +141,7 @@ class EventTime:
             todo, observations = self._pass(batch, todo, outcome, first=not closed)
             closed.append(observations)
         self.partition_watermark = batch.partition_watermark()
-        return outcome, _merge(closed)
+        return outcome, _merge(closed, value[:0])
 
     def _one_each(self, batch: Arrivals, outcome: Int) -> Observations | None:
         """What `_pass` does where no series has two ticks or a late one, in a fraction of the time; else None.
@@ -282,13 +284,15 @@ def _look_up(slot: Int, known: Int, value: Int, otherwise: int | np.int64) -> In
     return np.where(found, np.append(value, otherwise)[place], otherwise)
 
 
-def _merge(parts: list[Observations]) -> Observations:
+def _merge(parts: list[Observations], no_value: Float) -> Observations:
     """One table by slot, each series' rows in the order in which it takes them."""
     if len(parts) == 1:
         return parts[0]
+    none = np.zeros(0, np.int64)
+    whole = [Observations(none, none, none, no_value, none), *parts]
     columns = [
-        np.concatenate([getattr(part, name) for part in parts]) if parts else np.zeros(0, dtype)
-        for name, dtype in (("slot", int), ("index", int), ("previous", int), ("value", float), ("trigger", int))
+        np.concatenate([getattr(part, name) for part in whole])
+        for name in ("slot", "index", "previous", "value", "trigger")
     ]
     order = np.argsort(columns[0], kind="stable")
     rows = [part.covariates for part in parts if part.covariates is not None]

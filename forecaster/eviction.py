@@ -58,7 +58,7 @@ class Eviction:
         """A number for each of `slots`: the highest leave first."""
         event_time = self._windows.event_time
         idle_ms = np.clip(event_time.idle_ms(slots), 0, 2**IDLE_BITS - 1)
-        rounds = np.minimum(self._windows.rings.rounds[slots], 2**ROUNDS_BITS - 1)
+        rounds = np.minimum(self._windows.rounds(slots), 2**ROUNDS_BITS - 1)
         holds = np.zeros(self._windows.capacity, bool)
         holds[event_time.held["slot"]] = True
         order: Int = (idle_ms << ROUNDS_BITS) - rounds

@@ -20,14 +20,16 @@ from itertools import accumulate
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from forecaster.aggregates import aggregated
-from forecaster.config import Aggregate
+from forecaster.clock import Clock
+from forecaster.config import Aggregate, format_duration
 from forecaster.covariates import CovariateSettings
 from forecaster.profiles import ProfilePath
 from forecaster.records import Bool, Float, Int
 from forecaster.recurrences import exponential_mean, one_round_earlier
+from forecaster.seasons import Season, seasons_of
 from forecaster.series import with_room
 
 CLIP = 10.0
@@ -40,7 +42,10 @@ Span = Annotated[float, Field(ge=1, allow_inf_nan=False)]  # a rate above 1 woul
 
 
 class FeatureSettings(BaseModel):
-    """What the features are made of; spans and seasons are counted in steps."""
+    """What the features are made of; spans and seasons are counted in steps, the seasons' phases read on `clock`.
+
+    Without one the stream is always open and the phases are those of UTC.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,6 +59,13 @@ class FeatureSettings(BaseModel):
     first_scale: PositiveFloat = 0.01  # of the first value's size, until errors have been seen
     transform: Literal["none", "log"] = "none"
     covariates: CovariateSettings = CovariateSettings()
+    clock: Clock | None = None
+
+    @model_validator(mode="after")
+    def _seasons_of_its_clock(self) -> "FeatureSettings":
+        if self.clock is not None and self.clock.seasons != self.seasons:
+            raise ValueError("seasons are not as long as the cycles of its clock")
+        return self
 
     @classmethod
     def derive(
@@ -102,6 +114,11 @@ class FeatureSettings(BaseModel):
         after = self.aggregated(transformed[..., None] + moves, aggregate)
         return after - self.aggregated(transformed, aggregate)[..., None]
 
+    def season_names(self, step_ms: int | None) -> list[str]:
+        """How long each season is by the clock on the wall."""
+        cycles = self.seasons if self.clock is None else self.clock.cycles
+        return [format_duration(steps * (step_ms or 1)) for steps in cycles]
+
     @property
     def longest_span(self) -> float:
         """Steps after which nothing older than them matters much."""
@@ -138,6 +155,7 @@ class Features:
 
     def __init__(self, settings: FeatureSettings) -> None:
         self.settings = settings
+        self.seasons = seasons_of(settings.seasons, settings.clock)
         self.offsets = tuple(accumulate(settings.seasons, initial=0))
         self.seen = np.zeros(0, np.int64)
         self.level = np.zeros((0, len(settings.level_spans)))
@@ -182,7 +200,7 @@ class Features:
         level = means(settings.level_spans, known, self.level)
         profiles, expected = [], one_round_earlier(self.level[slot, 0], level[0])
         residual = known - level[0]
-        for number, season in enumerate(settings.seasons):
+        for number, season in enumerate(self.seasons):
             columns = slice(self.offsets[number], self.offsets[number + 1])
             stored = self.profile[:, columns], self.recent[..., columns], self.visits[:, columns]
             path = ProfilePath(*stored, slot, index, season)
@@ -240,7 +258,7 @@ class FeatureStep:
         volatility = np.log(np.clip(self.volatility / scale, 1 / CLIP, CLIP))
         plain = [~self.valid, 1.0 / np.sqrt(np.maximum(self.seen, 1))]
         time = self.index[:, None] + np.arange(self.valid.shape[1])
-        plain += waves(time, self.state.settings.seasons)
+        plain += waves(time, self.state.seasons)
         stacked = np.moveaxis(np.concatenate([scaled, volatility, np.stack(plain).astype(float)]), 0, -1)
         if (given := self.state.settings.covariates).names:
             stacked = np.concatenate([stacked, given.inputs(self.covariates)], axis=-1)
@@ -302,9 +320,10 @@ class FeatureStep:
             path.commit()
 
 
-def waves(time: Int, seasons: tuple[int, ...]) -> list[Float]:
-    """Calendar terms of grid indices `time`: sine and cosine of the first two harmonics of each season."""
-    angles = [2 * np.pi * k * (time % season) / season for season in seasons for k in (1, 2)]
+def waves(index: Int, seasons: list[Season]) -> list[Float]:
+    """Calendar terms of grid `index`: sine and cosine of the first two harmonics of each season."""
+    phases = [(season.phase(index), season.length) for season in seasons]
+    angles = [2 * np.pi * k * phase / length for phase, length in phases for k in (1, 2)]
     return [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
 
 

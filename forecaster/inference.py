@@ -24,29 +24,36 @@ class Inference:
 
     def rows(self, slots: Int) -> dict[str, np.ndarray]:
         """A copy of the state of `slots` by name, slots first."""
-        return {name: copied(array, slots) for name, array in self.features.arrays().items()} | self.engine.rows(slots)
+        channels, row = self.windows.channels, self.windows.channels.rows(slots)
+        found = {name: copied(array, row) for name, array in self.features.arrays().items()} | self.engine.rows(row)
+        return {name: channels.by_series(array) for name, array in found.items()}
 
     def put(self, slots: Int, rows: Mapping[str, np.ndarray]) -> None:
         """Make `rows`, as `rows` gave them, the state of `slots`; the network's own may be missing."""
+        channels, row, own = self.windows.channels, self.windows.channels.rows(slots), self._own_state()
         for name, array in self.features.arrays().items():
-            array[slots] = rows[name]
-        if self._own_state() <= set(rows):
-            self.engine.put(slots, rows)
+            array[row] = channels.by_row(rows[name])
+        if own <= set(rows):
+            self.engine.put(row, {name: channels.by_row(rows[name]) for name in own})
 
     def _own_state(self) -> set[str]:
         return set(self.engine.rows(np.zeros(0, np.int64)))
 
     def grow(self) -> None:
         """Make room for every slot that the windows have room for."""
-        if self.windows.capacity > len(self.features.seen):
-            self.features.grow(self.windows.capacity)
-            self.engine.grow(self.windows.capacity)
+        rows = self.windows.capacity * self.windows.channels.width
+        if rows > len(self.features.seen):
+            self.features.grow(rows)
+            self.engine.grow(rows)
 
     def forget(self, slots: Int) -> None:
         """Return `slots` to the state before their first observation."""
+        self._forget(self.windows.channels.rows(slots))
+
+    def _forget(self, rows: Int) -> None:
         self.grow()
-        for part in (self.features, self.engine, self.windows):
-            part.forget(slots)
+        for part in (self.features, self.engine, self.windows.rings):
+            part.forget(rows)
 
     def complete(self, slots: Int, names: Collection[str]) -> None:
         """Make the network's own state of `slots` from their windows, where it is none of the `names` that were put.
@@ -55,23 +62,27 @@ class Inference:
         """
         if self._own_state() <= set(names):
             return
-        slots = slots[self.windows.rings.rounds[slots] > 0]
-        series = max(1, REBUILD_CELLS // self.windows.rings.length)
-        for low in range(0, len(slots), series):
-            slot = slots[low : low + series]
+        width = self.windows.channels.width
+        rows = self.windows.channels.rows(slots[self.windows.rounds(slots) > 0])
+        abreast = max(1, REBUILD_CELLS // self.windows.rings.length)
+        for low in range(0, len(rows), abreast):
+            slot = rows[low : low + abreast]
             values, length = self.windows.rings.recent(slot)
-            first = self.windows.event_time.newest[slot] - length + 1
+            first = self.windows.event_time.newest[slot // width] - length + 1
             step = self.features.advance(slot, first, values, self.windows.rings.recent_covariates(slot))
             inputs = self.engine.inputs(step, values)
             self.engine.rebuild(slot, inputs, length)
 
     def run(self, block: Block, emit: Bool) -> Emitted:
-        """Carry every series through its rows of `block`; forecast from the rows where `emit` is set."""
+        """Carry every series through its rows of `block`; forecast from the rows where `emit` is set.
+
+        The block is over rows of the state: of multivariate series it is one that `Channels` has spread.
+        """
         self.grow()
         pending = []
         for first, length in block.waves():
             if len(fresh := block.slot[first][block.fresh[first]]):
-                self.forget(fresh)
+                self._forget(fresh)
             for runs, done, rounds in self.engine.shapes.tiles(length):
                 pending.append(self._tile(block, emit, first[runs] + done, length[runs] - done, rounds))
         return Emitted.joined([self._fetched(tile) for tile in pending if len(tile.row)] or [self._nothing()])

@@ -63,7 +63,7 @@ class TextFormatter(JsonFormatter):
         if not (name.isascii() and name.isidentifier()):
             name = json.dumps(name)
         fields = [f"{key}={json.dumps(value)}" for key, value in line.items()]
-        return " ".join([moment, level.upper().ljust(7), name, *fields])
+        return printable(" ".join([moment, level.upper().ljust(7), name, *fields]))
 
 
 def event(name: str, level: int = logging.INFO, **fields: object) -> None:

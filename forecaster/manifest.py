@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
+from forecaster.clock import Clock
 from forecaster.config import (
     CODED,
     Aggregate,
@@ -14,8 +15,10 @@ from forecaster.config import (
     CellKind,
     NetworkKind,
     Quantiles,
+    SessionSettings,
     Settings,
     ShortWindows,
+    StreamSettings,
     Task,
     check_segments,
     format_duration,
@@ -29,7 +32,7 @@ MOST_BYTES = 1 << 30
 MOST_CODE = 256  # characters
 
 CodeText = Annotated[str, Field(min_length=1, max_length=MOST_CODE)]
-MessageKind = Literal["forecast", "class", "symbols", "paths"]
+MessageKind = Literal["forecast", "class", "symbols", "paths", "multivariate"]
 KINDS: dict[Task, MessageKind] = {"forecast": "forecast", "classify": "class", "symbols": "symbols", "paths": "paths"}
 
 
@@ -43,7 +46,8 @@ class NetworkSettings(BaseModel):
     newest observation the `features` and `recents` that a carried network takes. One for codes knows those of its
     `vocabulary` and takes the id of one, and tells `labels` apart or the code that comes next. One for paths draws
     scaled values between the edges of `bins`, which ascend, and knows the calendar of `seasons`. With an `aggregate`
-    of the horizon that is all that is forecast, and `recents` and `known` are of it.
+    of the horizon that is all that is forecast, and `recents` and `known` are of it. Of multivariate series a carried
+    network knows the `channels`, and takes the number of one as the last of its `inputs`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +63,7 @@ class NetworkSettings(BaseModel):
     labels: tuple[CodeText, ...] = ()
     bins: tuple[float, ...] = ()
     seasons: tuple[PositiveInt, ...] = ()
+    channels: tuple[CodeText, ...] = ()
     inputs: PositiveInt
     recents: NonNegativeInt = 0
     known: NonNegativeInt = 0
@@ -74,12 +79,21 @@ class NetworkSettings(BaseModel):
         """Whether the values it takes are codes."""
         return self.task in CODED
 
+    @property
+    def message_kind(self) -> MessageKind:
+        """Of the messages that its forecasts make."""
+        return "multivariate" if self.channels else KINDS[self.task]
+
     @model_validator(mode="after")
     def _fits_its_task(self) -> "NetworkSettings":
         if self.kind != "carried" and self.task != "forecast":
             raise ValueError(f'kind: task = "{self.task}" has a carried network')
         if self.task != "forecast" and self.aggregate is not None:
             raise ValueError(f'aggregate: task = "{self.task}" has none')
+        if self.channels and (self.task, self.kind) != ("forecast", "carried"):
+            raise ValueError("channels: a carried network that forecasts has them")
+        if len(self.channels) == 1 or len(set(self.channels)) != len(self.channels):
+            raise ValueError("channels: different ones, two at least where there are any")
         if self.coded != bool(self.vocabulary) or len(set(self.vocabulary)) != len(self.vocabulary):
             raise ValueError("vocabulary: different codes, where the values are codes")
         if (self.task == "classify") != (len(self.labels) > 1) or len(set(self.labels)) != len(self.labels):
@@ -145,19 +159,21 @@ class Manifest(BaseModel):
     def _seasons_need_a_grid(self) -> "Manifest":
         if self.step_ms is None and self.features.seasons:
             raise ValueError("features.seasons needs a step with a duration")
+        if self.features.clock is not None and self.features.clock.step_ms != self.step_ms:
+            raise ValueError("features.clock has another step")
         return self
 
     @model_validator(mode="after")
     def _kind_of_its_task(self) -> "Manifest":
-        if self.kind != KINDS[self.network.task]:
-            raise ValueError(f'kind: task = "{self.network.task}" makes messages of kind "{KINDS[self.network.task]}"')
+        if self.kind != self.network.message_kind:
+            raise ValueError(f'kind: the network makes messages of kind "{self.network.message_kind}"')
         return self
 
     @model_validator(mode="after")
     def _covariates_fit(self) -> "Manifest":
         given, network = self.features.covariates, self.network
-        if given.names and (network.kind != "carried" or network.task != "forecast"):
-            raise ValueError("features.covariates belong to a carried network that forecasts")
+        if given.names and (network.kind != "carried" or network.task != "forecast" or network.channels):
+            raise ValueError("features.covariates belong to a carried network that forecasts, without channels")
         if network.known != given.ahead or given.horizon not in {0, network.horizon}:
             raise ValueError("network.known and horizon are not those of features.covariates")
         return self
@@ -174,7 +190,10 @@ class Manifest(BaseModel):
                 raise ValueError("features.level_spans has no 1, the last value that a window is counted from")
             if self.network.kind == "encoder-decoder" and _known(self.network) != _given(self.features):
                 raise ValueError("network.calendar, features and recents are not the numbers that its features give")
-        elif (self.network.inputs, self.network.recents) != (len(self.features.input_names), self.features.recents):
+        elif (self.network.inputs - bool(self.network.channels), self.network.recents) != (
+            len(self.features.input_names),
+            self.features.recents,
+        ):
             raise ValueError("network.inputs and network.recents are not the numbers that its features give")
         if self.network.task == "paths" and self.network.seasons != self.features.seasons:
             raise ValueError("network.seasons are not those of its features")
@@ -195,11 +214,19 @@ class Manifest(BaseModel):
         """Event time after which nothing older matters to any state; None where steps have no length."""
         if self.step_ms is None:
             return None
-        return int(max(self.features.longest_span, self.ready_after) * self.step_ms)
+        span_ms = int(max(self.features.longest_span, self.ready_after) * self.step_ms)
+        return span_ms if self.features.clock is None else self.features.clock.longest_ms(span_ms)
 
     def digest(self) -> str:
         """`content_digest` of the manifest as a file gives it back: NaN is null."""
         return content_digest(json.loads(self.model_dump_json()))
+
+    def with_holidays_of(self, stream: StreamSettings) -> "Manifest":
+        """The manifest with the holidays of `stream`: they are known a year or two ahead, and a model lasts longer."""
+        if self.features.clock is None:
+            return self
+        clock = self.features.clock.model_copy(update={"sessions": stream.sessions})
+        return self.model_copy(update={"features": self.features.model_copy(update={"clock": clock})})
 
     def check_stream(self, settings: Settings) -> None:
         """Raise `ConfigError` where the configuration asks for another stream, task or horizon than trained."""
@@ -207,10 +234,14 @@ class Manifest(BaseModel):
         def duration(step_ms: int | None) -> str:
             return "tick" if step_ms is None else format_duration(step_ms)
 
+        clock = self.features.clock or Clock(step_ms=self.step_ms)
         wanted: dict[str, tuple[object, object]] = {
             "stream.step": (duration(settings.stream.step), duration(self.step_ms)),
             "stream.bar": (settings.stream.bar, self.bar),
+            "stream.time_zone": (settings.stream.time_zone, clock.time_zone),
+            "stream.sessions": (_regular(settings.stream.sessions), _regular(clock.sessions)),
             "model.task": (settings.model.task, self.network.task),
+            "input.channels": (list(settings.input.channels), list(self.network.channels)),
             "input.past_covariates": (settings.input.past_covariates, self.features.covariates.past),
             "input.known_covariates": (settings.input.known_covariates, self.features.covariates.known),
         }
@@ -239,6 +270,10 @@ class Manifest(BaseModel):
                     f"{setting}: the configuration says {asked!r}, the bundle {settings.model.bundle} "
                     f"was trained for {made!r}"
                 )
+
+
+def _regular(sessions: SessionSettings) -> dict[str, Any]:
+    return sessions.model_dump(mode="json", include={"hours", "days"})
 
 
 def _known(network: NetworkSettings) -> tuple[int, int, int]:

@@ -72,10 +72,15 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         names, layers = self._cell.state, enumerate(self.settings.units)
         return {f"{name}.{layer}": units for layer, units in layers for name in names}
 
+    @property
+    def width_below(self) -> int:
+        """How many numbers `below` gives."""
+        return self.settings.inputs
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:  # noqa: ARG002  # Keras' signature
         """Make all weights; `input_shape` is `(None, None, inputs)`."""
-        self._build_layers(self.settings.inputs)
-        self.skip.build((None, self.settings.inputs))
+        self._build_layers(self.width_below)
+        self.skip.build((None, self.width_below))
         self.recent.build((None, self.settings.outputs, self.settings.ahead))
         if self.known is not None:
             self.known.build((None, self.settings.units[-1]))
@@ -91,11 +96,15 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
 
     def call(self, inputs: Tensor, recent: Tensor, training: bool | None = None) -> Tensor:  # noqa: FBT001  # Keras' signature
         """Quantiles `[batch, rounds, outputs, quantiles]` at every step of `[batch, rounds, inputs]`."""
-        return self.head(self.hidden(inputs, training=training), inputs, recent)
+        return self.head(self.hidden(self.below(inputs), training=training), inputs, recent)
 
-    def hidden(self, inputs: Tensor, *, training: bool | None = None) -> Tensor:
+    def below(self, inputs: Tensor) -> Tensor:
+        """What the first layer takes of `inputs`, and the skip: here as they are."""
+        return inputs
+
+    def hidden(self, below: Tensor, *, training: bool | None = None) -> Tensor:
         """The last layer's output `[batch, rounds, units]`, from an empty state; dropped out in training."""
-        hidden = inputs
+        hidden = below
         for layer in self.recurrent:
             hidden = layer(hidden, training=training)
         return self.dropout(hidden, training=training)
@@ -105,7 +114,7 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
 
         `state` has `[series, width]` for each of `state_widths`; `recent` are `[series, outputs, ahead]`.
         """
-        cell, hidden = self._cell, inputs
+        cell, hidden = self._cell, self.below(inputs)
         carried: list[Tensor] = []
         for layer, start in zip(self.recurrent, self._by_layer(state), strict=True):
             after = cell.step(layer.cell, cell.projected(layer.cell, hidden, self._product), start, self._product)
@@ -118,7 +127,7 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
 
         `inputs` are `[series, rounds, inputs]`; rounds where `valid` is false leave the state alone.
         """
-        hidden = inputs
+        hidden = self.below(inputs)
         carried: list[Tensor] = []
         for layer, start in zip(self.recurrent, self._by_layer(state), strict=True):
             hidden, last = self._cell.scan(layer.cell, hidden, valid, start, self._product)
@@ -132,7 +141,7 @@ class Network(keras.Model):  # type: ignore[misc]  # keras ships no types
         """
         levels = self.settings.quantiles
         output, skip = self.output_layer, self.skip
-        flat = self._product(hidden, output.kernel) + output.bias + self._product(inputs, skip.kernel)
+        flat = self._product(hidden, output.kernel) + output.bias + self._product(self.below(inputs), skip.kernel)
         free = ops.reshape(flat, (*ops.shape(flat)[:-1], self.settings.outputs, len(levels)))
         middle = free[..., levels.index(0.5)] + self.recent(recent)
         if self.known is not None:

@@ -1,5 +1,6 @@
 """The kinds of networks, and the engine that serves each."""
 
+from forecaster.channel_network import ChannelNetwork
 from forecaster.code_network import CodeNetwork
 from forecaster.compiling import on_accelerator
 from forecaster.config import NetworkKind, Settings
@@ -17,7 +18,7 @@ from forecaster.window_engine import WindowEngine
 from forecaster.windows import BATCH_ROOM
 
 Windowed = SegmentNetwork | EncoderDecoder
-AnyNetwork = Network | Windowed  # a `CodeNetwork` is a `Network` with other ends
+AnyNetwork = Network | Windowed  # a `CodeNetwork` or a `ChannelNetwork` is a `Network` with other ends
 KINDS: dict[NetworkKind, type[AnyNetwork]] = {
     "carried": Network,
     "segment": SegmentNetwork,
@@ -31,6 +32,8 @@ def make_network(settings: NetworkSettings, seed: int = 0) -> AnyNetwork:
         return PathNetwork(settings, seed)
     if settings.coded:
         return CodeNetwork(settings, seed)
+    if settings.channels:
+        return ChannelNetwork(settings, seed)
     return KINDS[settings.kind](settings, seed)
 
 
@@ -53,7 +56,8 @@ def make_engine(network: AnyNetwork, settings: Settings | None = None) -> Servin
             raise ConfigError(f"model.precision: {kind} is served at float32, not {precision}")
         return WindowEngine(network)
     network.precision = precision
-    return Engine(network, settings.state.max_series + BATCH_ROOM if on_accelerator() else None)
+    rows = (settings.state.max_series + BATCH_ROOM) * max(1, len(network.settings.channels))
+    return Engine(network, rows if on_accelerator() else None)
 
 
 def _state_engine(network: CodeNetwork | PathNetwork, settings: Settings | None) -> ServingEngine:

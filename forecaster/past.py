@@ -12,6 +12,7 @@ import numpy as np
 
 from forecaster.features import waves
 from forecaster.records import Float, Int
+from forecaster.seasons import Season
 from forecaster.tile import Tile
 
 CLIP = 100.0  # scales: what float32 and the network still tell apart
@@ -86,7 +87,7 @@ class TilePast:
     def calendar(self, steps: Int) -> np.ndarray:
         """Implement `Past.calendar`."""
         index = self.tile.step.index[self.row] + self.column
-        return calendar(index, steps, self.tile.step.state.settings.seasons)
+        return calendar(index, steps, self.tile.step.state.seasons)
 
     def features(self) -> np.ndarray:
         """Implement `Past.features`."""
@@ -97,7 +98,7 @@ class TilePast:
         return self.tile.step.recent(self.row, self.column, horizon)
 
 
-def calendar(index: Int, steps: Int, seasons: tuple[int, ...]) -> np.ndarray:
+def calendar(index: Int, steps: Int, seasons: list[Season]) -> np.ndarray:
     """Calendar terms `steps` after grid `index` `[n]`: float32 `[n, len(steps), terms]`."""
     time = index[:, None] + steps
     terms = waves(time, seasons)

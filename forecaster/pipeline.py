@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from forecaster.channels import least
 from forecaster.checkpoint.chunks import Part, held_layout
 from forecaster.checkpoint.manifest import Identity
 from forecaster.checkpoint.state import Checkpoint, Snapshot
@@ -55,8 +56,9 @@ class Pipeline:
         self.settings, self._stage = settings, stage
         self.vocabulary = make_vocabulary(manifest)
         self.decoder = JsonTickDecoder(settings.input, self.vocabulary, manifest.network.horizon)
-        given = manifest.features.covariates
-        self.windows = Windows(settings.stream, manifest.context_length, settings.state, given.width, len(given.names))
+        given, channels = manifest.features.covariates, manifest.network.channels
+        carried = given.width, len(given.names), channels
+        self.windows = Windows(settings.stream, manifest.context_length, settings.state, *carried)
         self.eviction = Eviction(settings.state, self.windows)
         engine = make_engine(network, settings)
         self.inference = Inference(manifest.features, engine, self.windows, stage)
@@ -79,7 +81,8 @@ class Pipeline:
             covariates = ticks.covariates if ticks.covariates.shape[1] else None
             outcome, block = self.windows.admit(partition, ticks.series, ticks.time_ms, ticks.value, covariates)
             emit = self._emit(~records.silent[ticks.record], outcome, block, output)
-        emitted = self.inference.run(block, emit)
+            rows, of = self.windows.channels.spread(block)
+        emitted = self.windows.channels.gathered(self.inference.run(rows, emit[of]), of)
         with self._stage("encode"):
             output.forecasts = self._forecasts(records, ticks, block, emitted, output)
             output.messages = self.encoder.encode(output.forecasts) + self._dead_letters(records, output)
@@ -95,18 +98,26 @@ class Pipeline:
     def _refuse(self, records: RecordBatch, ticks: TickBatch, output: Output) -> TickBatch:
         """`ticks` without those that are well formed and yet cannot be taken, which become faults."""
         future = ticks.ahead(records, self.settings.stream.max_future)
-        low = (ticks.value <= 0) & (self.inference.features.settings.transform == "log")
-        refused = future | low
+        low = (least(ticks.value) <= 0) & (self.inference.features.settings.transform == "log")
+        closed = ~self.windows.grid.is_open(ticks.time_ms)
+        refused = future | low | closed
         if not refused.any():
             return ticks
 
         def why(n: int) -> tuple[str, str]:
+            if closed[n]:
+                return "closed", f"ts {ticks.time_ms[n]} is in closed hours of stream.sessions"
             if not future[n]:
-                return "not_positive", 'not above 0, as transform = "log" needs it'
+                return "not_positive", f'{self._lowest(ticks, n)}not above 0, as transform = "log" needs it'
             ahead = int(ticks.time_ms[n] - records.timestamp_ms[ticks.record[n]]) // 1000
             return "future", f"{ahead} s ahead of the record's time, more than stream.max_future"
 
         return self._reject(records, ticks, refused, why, output)
+
+    def _lowest(self, ticks: TickBatch, n: int) -> str:
+        """Which channel of tick `n` has the lowest value, for a message; nothing where there are none."""
+        names = self.windows.channels.names
+        return f"{names[int(np.nanargmin(ticks.value[n]))]}: " if names else ""
 
     def _keep_apart(self, records: RecordBatch, ticks: TickBatch, output: Output) -> TickBatch:
         """Note the series that another partition has already; `ticks` without them where they are refused."""

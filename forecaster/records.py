@@ -48,8 +48,8 @@ class TickBatch:
     """Decoded ticks of one poll batch as columns, in record order.
 
     `record` is the row in the `RecordBatch` and `index` the tick's place in that record.
-    `time_ms` is event time in epoch milliseconds; `value` is float64, NaN for a missing one. `covariates` are rows
-    `[n, width]`.
+    `time_ms` is event time in epoch milliseconds; `value` is float64, NaN for a missing one, `[n, channels]` where
+    a tick has a number for each of several channels. `covariates` are rows `[n, width]`.
     """
 
     series: list[str]

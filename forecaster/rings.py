@@ -17,6 +17,7 @@ from forecaster.series import copied, with_room
 
 RingType = Literal["float32", "float16"]
 MOST_UNITS = 2.0**14  # of a distance in float16
+RINGS = "values", "anchor", "rounds", "covariates"  # what `rows` gives, the last where some are kept
 FIRST_UNITS = 2.0**6  # of the distance that a unit is chosen by: leaves room above and below
 
 

@@ -19,10 +19,6 @@ class StateNetwork(Network):
         self.sampling = SamplingSettings()
         super().__init__(settings, seed)
 
-    def below(self, inputs: Tensor) -> Tensor:
-        """What the first layer takes of `inputs`."""
-        return inputs
-
     def observed(self, inputs: Tensor, valid: Tensor) -> Tensor:  # noqa: ARG002  # a gap of numbers is told by its features
         """The rounds `[series, rounds]` that move the state on, of those that are `valid`."""
         return valid

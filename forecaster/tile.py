@@ -46,7 +46,10 @@ class Emitted:
     """Forecasts of the block's rows `row` `[n]`: `quantiles` `[n, outputs, levels]` ascend.
 
     `scale` and `seen` are the series' scale and number of values at that row. By the model's task there are `paths`
-    `[n, horizon, paths]`, of values or of ids, and `probabilities` `[n, labels or codes]`.
+    `[n, horizon, paths]`, of values or of ids, and `probabilities` `[n, labels or codes]`. Of multivariate series
+    whose channels were gathered, `quantiles` and `scale` have an axis of channels behind the first, `scale` is NaN
+    and the quantiles are 0 for a channel that has had no value, and `seen` is that of the one with the fewest, but
+    for those.
     """
 
     row: Int

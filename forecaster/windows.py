@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.channels import Channels
 from forecaster.config import StateSettings, StreamSettings
 from forecaster.event_time import EventTime, Observations
 from forecaster.grid import NEVER, Grid
 from forecaster.records import Bool, Float, Int
-from forecaster.rings import Rings
+from forecaster.rings import RINGS, Rings
 from forecaster.series import Slots, copied, with_room
 
 CHUNK = 1024
@@ -20,10 +21,10 @@ BATCH_ROOM = 8 * CHUNK  # above the limit of series, for the new ones of a batch
 class Block:
     """New observations by slot, each series' rows in time order; `m` rows.
 
-    `value` is NaN where the observation is missing, `trigger` the position of the tick that
-    completed it, −1 for a step filled into a gap. `fresh` marks the first row of a series that
-    starts or starts anew: its state is forgotten before the row. `covariates` are rows `[m, width]`, None where
-    there are none.
+    `value` is `[m]`, or `[m, channels]` of multivariate series until `Channels` spreads them, NaN where the observation
+    is missing. `trigger` is the position of the tick that completed it, −1 for a step filled into a gap. `fresh` marks
+    the first row of a series that starts or starts anew: its state is forgotten before the row. `covariates` are rows
+    `[m, width]`, None where there are none.
     """
 
     slot: Int
@@ -54,7 +55,7 @@ class Block:
 
 
 class Windows:
-    """Event time, slots and the last `context_length` observations of every series.
+    """Event time, slots and the last `context_length` observations of every series, a ring for each of its channels.
 
     Without `state` no series ever ends for being idle. Ticks bring rows of so many numbers of `covariates`, of which
     the first `kept` are kept beside each observation.
@@ -67,11 +68,13 @@ class Windows:
         state: StateSettings | None = None,
         covariates: int = 0,
         kept: int = 0,
+        channels: tuple[str, ...] = (),
     ) -> None:
-        self.grid = Grid(stream.step, stream.bar)
+        self.grid = Grid.of(stream)
         self.slots = Slots()
+        self.channels = Channels(channels)
         idle_ttl_ms = state.idle_ttl if state else None
-        held = stream.allowed_lateness, stream.late_restart, idle_ttl_ms, covariates
+        held = stream.allowed_lateness, stream.late_restart, idle_ttl_ms, covariates, self.channels.shape
         self.event_time = EventTime(self.grid, *held)
         self._max_series = state.max_series if state else None
         self.rings = Rings(context_length, state.window_type if state else "float32", kept)
@@ -85,7 +88,7 @@ class Windows:
 
     @property
     def capacity(self) -> int:
-        """Rows that the state arrays have."""
+        """Series that the state arrays have room for."""
         return len(self.changed)
 
     def admit(
@@ -93,12 +96,13 @@ class Windows:
     ) -> tuple[Int, Block]:
         """Outcome of each tick (of `event_time`) and the block of observations they complete.
 
-        All arguments are `[n]` in record order, grouped by partition; `covariates` are rows `[n, width]`.
+        All arguments are `[n]` in record order, grouped by partition, none of them in closed hours; `value` is
+        `[n, channels]` where there are any, `covariates` are rows `[n, width]`.
         """
         slot = self.slots.assign(partition, series)
         self.grow()
         self.event_time.partition[slot] = partition
-        outcome, observations = self.event_time.admit(slot, time_ms, value, covariates)
+        outcome, observations = self.event_time.admit(slot, self.grid.own_ms(time_ms), value, covariates)
         self.changed[slot] = self.changed[observations.slot] = True
         self.closed_bars += len(observations.slot) if self.grid.bar else 0
         return outcome, self._fill(observations)
@@ -106,11 +110,13 @@ class Windows:
     def rows(self, slots: Int) -> dict[str, np.ndarray]:
         """A copy of the state of `slots` by name, slots first."""
         times = {name: copied(array, slots) for name, array in self.event_time.arrays().items()}
-        return self.rings.rows(slots) | times
+        rings = self.rings.rows(self.channels.rows(slots))
+        return {name: self.channels.by_series(array) for name, array in rings.items()} | times
 
     def put(self, slots: Int, rows: Mapping[str, np.ndarray]) -> None:
         """Make `rows`, as `rows` gave them, the state of `slots`."""
-        self.rings.put(slots, rows)
+        rings = {name: self.channels.by_row(rows[name]) for name in RINGS if name in rows}
+        self.rings.put(self.channels.rows(slots), rings)
         for name, array in self.event_time.arrays().items():
             array[slots] = rows[name]
 
@@ -123,10 +129,10 @@ class Windows:
             if self._max_series is not None:
                 roomy = min(roomy, self._max_series + BATCH_ROOM)
             rows = max(roomy, -(-need // CHUNK) * CHUNK)
-            self.rings.grow(rows)
+            self.rings.grow(rows * self.channels.width)
             self.changed = with_room(self.changed, rows)
             self.event_time.grow(rows)
-        self.rings.forget(slice(self._used, used))
+        self.rings.forget(slice(self._used * self.channels.width, used * self.channels.width))
         self._used = max(used, self._used)
 
     def _fill(self, seen: Observations) -> Block:
@@ -143,11 +149,12 @@ class Windows:
         row = np.repeat(np.arange(len(missing)), missing + 1)
         behind = np.cumsum(missing + 1)[row] - 1 - np.arange(len(row))
         real = behind == 0
-        given = seen.covariates
+        value, given = seen.value[row], seen.covariates
+        value[~real] = np.nan
         return Block(
             slot=seen.slot[row],
             index=seen.index[row] - behind,
-            value=np.where(real, seen.value[row], np.nan),
+            value=value,
             trigger=np.where(real, seen.trigger[row], -1),
             fresh=fresh[row] & real,
             covariates=None if given is None else np.where(real[:, None], given[row], np.nan),
@@ -155,7 +162,11 @@ class Windows:
 
     def forget(self, slots: Int) -> None:
         """Empty the rings of `slots`; their event time goes on."""
-        self.rings.forget(slots)
+        self.rings.forget(self.channels.rows(slots))
+
+    def rounds(self, slots: Int) -> Int:
+        """How many observations each of `slots` has had."""
+        return self.rings.rounds[slots * self.channels.width]
 
     def evict(self, slots: Int) -> int:
         """Forget the series of single `slots`; returns how many observations (or open bars) they held back."""

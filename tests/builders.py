@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from forecaster.bundle import named_weights
+from forecaster.channel_network import ChannelNetwork
 from forecaster.code_network import CodeNetwork
 from forecaster.config import Aggregate, AttentionKind, CellKind, Settings, ShortWindows
 from forecaster.encoder_decoder import EncoderDecoder
 from forecaster.features import FeatureSettings
-from forecaster.manifest import KINDS, Manifest, NetworkSettings
+from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.network import Network
 from forecaster.networks import AnyNetwork, make_engine
 from forecaster.path_network import PathNetwork
@@ -54,7 +55,7 @@ class Tick(NamedTuple):
 
     series: str
     step: float
-    value: float | str | None
+    value: float | str | dict[str, float | None] | None
     partition: int = 0
 
 
@@ -83,6 +84,26 @@ def network(
 def _network(shape: NetworkSettings, seed: int) -> Network:
     made = Network(shape, seed)
     randomise(made, seed, 0.5)
+    return made
+
+
+@cache
+def channel_network(
+    channels: tuple[str, ...],
+    *,
+    units: tuple[int, ...] = (6, 5),
+    horizon: int = 3,
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9),
+    cell: CellKind = "gru",
+    aggregate: Aggregate | None = None,
+) -> ChannelNetwork:
+    """The same for multivariate series."""
+    shape = NetworkSettings(
+        channels=channels, inputs=len(FEATURES.input_names) + 1, recents=FEATURES.recents, units=units,
+        horizon=horizon, quantiles=quantiles, cell=cell, aggregate=aggregate,
+    )  # fmt: skip
+    made = ChannelNetwork(shape, 0)
+    randomise(made, 0, 0.5)
     return made
 
 
@@ -208,7 +229,7 @@ def manifest(made: AnyNetwork, *, features: FeatureSettings | None = None, **cha
     features = features or features_of(made)
     content: dict[str, Any] = {"name": "test", "version": "1", "step_ms": 1_000, "bar": None, "training": {}}
     content |= {"context_length": CONTEXT, "features": features, "network": made.settings}
-    content |= {"kind": KINDS[made.settings.task]}
+    content |= {"kind": made.settings.message_kind}
     return Manifest(**(content | changes))
 
 

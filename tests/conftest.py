@@ -1,5 +1,6 @@
 """Fixtures that more than one room of tests needs: a real Apache Kafka, checkpoints in small pieces."""
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -22,6 +23,14 @@ REFUSED_SOCKET = r"unclosed <socket\.socket fd=\d+, family=\d+, type=1, proto=6,
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", f"ignore:{REFUSED_SOCKET}:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A command that ran inside of a test wrote its log to that test's standard error, which is closed after it."""
+    before = logging.root.handlers[:]
+    yield
+    logging.root.handlers[:] = [handler for handler in logging.root.handlers if handler in before]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from builders import (
     Tick,
+    channel_network,
     code_network,
     encoder_decoder,
     network,
@@ -22,6 +23,7 @@ from builders import (
     segment_network,
 )
 
+from forecaster.config import Settings
 from forecaster.engine import Engine
 from forecaster.network import Network
 
@@ -30,7 +32,7 @@ def main(path: Path) -> None:
     found = {}
     for name, made in {"gru": network(), "lstm": network(cell="lstm"), "maximum": network(aggregate="max")}.items():
         found |= {f"{name} {what}": value for what, value in computed(made).items()}
-    path.write_text(json.dumps(found | drawn()))
+    path.write_text(json.dumps(found | multivariate() | drawn()))
 
 
 def computed(made: Network) -> dict[str, Any]:
@@ -52,6 +54,14 @@ def computed(made: Network) -> dict[str, Any]:
         found[f"step {resident}"] = np.asarray(engine.step(slot, inputs[:, 0], recent))[:20].tolist()
         found[f"state {resident}"] = [rows.tolist() for rows in engine.hidden.read(slot)][-1]
     return found
+
+
+def multivariate() -> dict[str, Any]:
+    draw, made = np.random.default_rng(0), channel_network(("a", "b", "c"))
+    values = draw.normal(20, 3, (70, 3)).tolist()
+    ticks = [Tick(f"s{n % 7}", n // 7, dict(zip("abc", row, strict=True))) for n, row in enumerate(values)]
+    (told,) = run(pipeline(Settings(input={"channels": ("a", "b", "c")}), made), records_of(ticks))
+    return {"channels": (told.forecasts.quantiles / told.forecasts.scale[..., None, None]).tolist()}
 
 
 def drawn() -> dict[str, Any]:

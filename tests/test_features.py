@@ -1,13 +1,17 @@
 """The features against one tick at a time in plain Python."""
 
 import math
+from datetime import datetime
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slow_calendar import HOUR, SlowSessions, moment, reading
 
+from forecaster.clock import Clock
+from forecaster.config import SessionSettings
 from forecaster.features import Features, FeatureSettings
 
 TWO_SEASONS = FeatureSettings(
@@ -19,6 +23,17 @@ NO_SEASON = FeatureSettings(
     level_spans=(1.0, 3.0, 12.0), residual_spans=(2.0,), scale_span=6.0, volatility_spans=(1.5, 3.0)
 )  # fmt: skip
 KINDS = [TWO_SEASONS, ONE_SEASON, NO_SEASON]
+CYCLES = (24, 168)  # hours
+HALVES = SessionSettings(
+    hours=("09:00-15:00", "16:00-23:00"), days=("mon", "tue", "thu"), holidays=("2025-10-28",),
+    early_closes=("2025-10-21 13:30", "2025-10-23 18:00"),
+)  # fmt: skip
+CLOCKS = {
+    "London in spring": (Clock(step_ms=HOUR, time_zone="Europe/London", cycles=CYCLES), (2025, 3, 29)),
+    "London in autumn": (Clock(step_ms=HOUR, time_zone="Europe/London", cycles=CYCLES), (2025, 10, 25)),
+    "Lord Howe": (Clock(step_ms=HOUR, time_zone="Australia/Lord_Howe", cycles=CYCLES), (2025, 4, 5)),
+    "sessions": (Clock(step_ms=HOUR, time_zone="Europe/London", sessions=HALVES, cycles=CYCLES), (2025, 10, 20)),
+}
 
 
 class OneSeries:
@@ -26,6 +41,7 @@ class OneSeries:
 
     def __init__(self, settings):
         self.settings = settings
+        self.cycles = phases_one_by_one(settings.clock) if settings.clock else None
         self.seen = 0
         self.level = [0.0] * len(settings.level_spans)
         self.means = [0.0] * len(settings.residual_spans)
@@ -37,6 +53,11 @@ class OneSeries:
         self.residual = self.innovation = 0.0
         self.missing = False
 
+    def phase(self, index, number):
+        if self.cycles is None:
+            return index % self.settings.seasons[number]
+        return self.cycles(index, self.settings.clock.cycles[number])
+
     def step(self, index, value):
         self.index, self.missing = index, value is None
         self.residual = self.innovation = 0.0
@@ -44,13 +65,13 @@ class OneSeries:
             return
         first = self.seen == 0
         self.seen += 1
-        expected = self.level[0] + sum(p[index % len(p)] for p in self.profile)
+        expected = self.level[0] + sum(p[self.phase(index, n)] for n, p in enumerate(self.profile))
         self.level = [
             self.toward(m, value, span) for m, span in zip(self.level, self.settings.level_spans, strict=True)
         ]
         left = value - self.level[0]
-        for profile, recent, visits in zip(self.profile, self.recent, self.visits, strict=True):
-            phase = index % len(profile)
+        for number, (profile, recent, visits) in enumerate(zip(self.profile, self.recent, self.visits, strict=True)):
+            phase = self.phase(index, number)
             visits[phase] += 1
             for floor, fast in zip(self.settings.recent_rates, recent, strict=True):
                 fast[phase] += max(floor, 1 / visits[phase]) * (left - fast[phase])
@@ -81,9 +102,9 @@ class OneSeries:
         row = [min(10.0, max(-10.0, number / scale)) for number in scaled]
         row += [math.log(min(10.0, max(0.1, faster / scale))) for faster in self.volatility]
         row += [float(self.missing), 1 / math.sqrt(max(self.seen, 1))]
-        for season in self.settings.seasons:
+        for number, season in enumerate(self.settings.seasons):
             for harmonic in (1, 2):
-                angle = 2 * math.pi * harmonic * (self.index % season) / season
+                angle = 2 * math.pi * harmonic * self.phase(self.index, number) / season
                 row += [math.sin(angle), math.cos(angle)]
         return row
 
@@ -91,14 +112,36 @@ class OneSeries:
         """Scaled `[horizon, seasons · rates]`: what the fast profiles differ by from the slow one."""
         rows = []
         for index in range(self.index + 1, self.index + 1 + horizon):
-            pairs = [(fast, p) for p, many in zip(self.profile, self.recent, strict=True) for fast in many]
-            differences = [(fast[index % len(p)] - p[index % len(p)]) / self.safe_scale() for fast, p in pairs]
+            phases = [self.phase(index, n) for n in range(len(self.profile))]
+            pairs = [
+                (fast[phase], p[phase])
+                for p, many, phase in zip(self.profile, self.recent, phases, strict=True)
+                for fast in many
+            ]
+            differences = [(fast - slow) / self.safe_scale() for fast, slow in pairs]
             rows.append([min(10.0, max(-10.0, difference)) for difference in differences])
         return rows
 
     def baseline(self, horizon):
         ahead = range(self.index + 1, self.index + 1 + horizon)
-        return [self.level[0] + sum(p[index % len(p)] for p in self.profile) for index in ahead]
+        return [self.level[0] + sum(p[self.phase(index, n)] for n, p in enumerate(self.profile)) for index in ahead]
+
+
+def phases_one_by_one(clock):
+    """The phase of an index in a cycle, one moment at a time."""
+    if clock.sessions.hours:
+        return SlowSessions(clock.sessions, clock.time_zone, clock.step_ms).phase
+    return lambda index, cycle: reading(index * clock.step_ms, clock.time_zone) // clock.step_ms % cycle
+
+
+def on_clock(name):
+    """Features of a day and a week on one of `CLOCKS`, and the grid index at which its days begin."""
+    clock, day = CLOCKS[name]
+    begin = moment(datetime(*day), clock.time_zone) // HOUR  # noqa: DTZ001
+    if clock.sessions.hours:
+        slow = SlowSessions(clock.sessions, clock.time_zone, clock.step_ms)
+        begin = slow.first[slow.place(begin * HOUR) + 1]
+    return TWO_SEASONS.model_copy(update={"seasons": clock.seasons, "clock": clock}), begin
 
 
 def in_tiles(settings, series, begin, cuts, horizon=9):
@@ -147,6 +190,45 @@ def assert_follows(settings, series, begin, cuts, tolerance=1e-9):
 
 
 one_series = st.lists(st.one_of(st.none(), st.floats(-4, 4).map(lambda v: round(v, 3))), min_size=1, max_size=40)
+
+
+@given(
+    st.sampled_from(list(CLOCKS)),
+    st.lists(
+        st.lists(st.one_of(st.none(), st.floats(-4, 4).map(lambda v: round(v, 3))), min_size=1, max_size=90),
+        min_size=1,
+        max_size=2,
+    ),
+    st.integers(0, 30),
+    st.lists(st.integers(1, 90), max_size=4),
+)
+@settings(max_examples=25, deadline=None)
+def test_they_do_so_where_clocks_are_changed_and_sessions_differ(name, series, later, cuts):
+    kind, begin = on_clock(name)
+    assert_follows(kind, series, [begin + later + 7 * n for n in range(len(series))], cuts)
+
+
+def test_a_peak_at_eight_stays_at_its_phase_when_the_clock_is_changed():
+    clock = Clock(step_ms=HOUR, time_zone="Europe/London", cycles=(24,))
+    kind = ONE_SEASON.model_copy(update={"seasons": (24,), "clock": clock})
+    begin = moment(datetime(2025, 3, 25), clock.time_zone) // HOUR  # noqa: DTZ001  # the clocks change on the 30th
+    eight = [float(reading((begin + n) * HOUR, clock.time_zone) // HOUR % 24 == 8) for n in range(10 * 24)]
+    (_, baseline, *_), _, _ = in_tiles(kind, [eight], [begin], [], horizon=24)
+    utc = ONE_SEASON.model_copy(update={"seasons": (24,)})
+    (_, of_utc, *_), _, _ = in_tiles(utc, [eight], [begin], [], horizon=24)
+    spring = 5 * 24  # rows before the first hour of the day of the change
+    assert [int(one[0, spring - 1].argmax()) + 1 for one in (baseline, of_utc)] == [8, 9]
+    assert eight[spring + 7] == 1.0  # seven hours after midnight the clock reads eight
+
+
+def test_the_hour_that_is_skipped_is_no_visit_and_the_one_that_is_repeated_is_two():
+    for day, visits in (((2025, 3, 30), 0), ((2025, 10, 26), 2)):
+        clock = Clock(step_ms=HOUR, time_zone="Europe/London", cycles=(24,))
+        kind = ONE_SEASON.model_copy(update={"seasons": (24,), "clock": clock})
+        begin = moment(datetime(*day), clock.time_zone) // HOUR  # noqa: DTZ001
+        _, features, slot = in_tiles(kind, [[1.0] * 20], [begin], [])
+        assert features.visits[slot[0], 1] == visits
+        assert features.visits[slot[0], 5] == 1
 
 
 @given(

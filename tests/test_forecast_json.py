@@ -49,6 +49,17 @@ def test_a_forecast_reads_back_as_it_was_meant():
     }
 
 
+def test_where_steps_are_not_evenly_apart_their_times_are_told():
+    def ahead_ms(origin_ms):
+        return origin_ms[:, None] + np.array([1_000, 61_000])
+
+    made = ForecastEncoder(Envelope("m@1", 1_000, "ticks", "out", ahead_ms), 2, LEVELS)
+    messages = made.encode(forecasts(np.zeros((2, 2, 3)), [1.0, 1.0]))
+    decoded = [json.loads(message.value) for message in messages]
+    assert [[time_ms - one["origin"] for time_ms in one["times"]] for one in decoded] == [[1_000, 61_000]] * 2
+    assert list(decoded[0])[4:7] == ["step_ms", "times", "horizon"]
+
+
 scales = st.floats(-30, 37).map(lambda power: 10.0**power)
 
 

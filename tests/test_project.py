@@ -1,11 +1,10 @@
 """What the repository promises about itself: dependencies, locks, manifests and import boundaries."""
 
 import ast
-import json
 import re
-import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from forecaster.config import load_settings
 
 ROOT = Path(__file__).parents[1]
 MANIFESTS = ROOT / "deploy" / "manifests"
-TRAINING = ROOT / "deploy" / "training"
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 DOWNLOAD = re.compile(
     r"https?://\S+\.(?:whl|zip|jar|tgz|tar\.\w+)\b|https?://\S+/simple\b|--(?:extra-)?index-url|--find[-]links"
@@ -70,61 +68,19 @@ def test_no_file_of_the_repository_names_a_download_address():
     assert [str(file) for file in files if DOWNLOAD.search(file.read_text("utf-8", errors="replace"))] == []
 
 
-def test_the_configuration_of_the_manifests_loads():
-    settings = load_settings(MANIFESTS / "forecaster.toml")
-    assert settings.model.bundle == Path("/models/current")
-    assert f"containerPort: {settings.metrics.port}\n" in (MANIFESTS / "statefulset.yaml").read_text("utf-8")
+@pytest.mark.parametrize("variant", ["cpu", "gpu", "keda"])
+def test_the_plain_manifests_are_of_this_version_and_their_settings_load(variant, tmp_path):
+    text = (MANIFESTS / variant / "forecaster.yaml").read_text("utf-8")
+    images = set(re.findall(r"(?m)^ +image: (.+)$", text))
+    assert images == {f"forecaster:{__version__}{'-gpu' if variant == 'gpu' else ''}"}
+    written = re.search(r"(?m)^  forecaster.toml: \|\n((?:    .*\n|\n)+)", text)[1]
+    path = tmp_path / "forecaster.toml"
+    path.write_text(textwrap.dedent(written), "utf-8")
+    assert load_settings(path).model.bundle == Path("/models/current")
 
 
-def test_the_pods_outlive_an_orderly_shutdown():
-    settings = load_settings(MANIFESTS / "forecaster.toml")
-    grace = re.search(r"terminationGracePeriodSeconds: (\d+)", (MANIFESTS / "statefulset.yaml").read_text("utf-8"))
-    assert int(grace[1]) * 1_000 > settings.kafka.shutdown_timeout
-
-
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl to render the manifests")
-def test_the_manifests_render_with_the_image_of_this_version():
-    rendered = subprocess.run(["kubectl", "kustomize", MANIFESTS], capture_output=True, check=True, text=True).stdout
-    assert f"image: forecaster:{__version__}\n" in rendered
-    assert (MANIFESTS / "forecaster.toml").read_text("utf-8").splitlines()[-1] in rendered
-
-
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl to render the manifests")
-@pytest.mark.parametrize("variant", ["single", "workers"])
-def test_the_training_manifests_render_with_the_image_of_this_version(variant):
-    folder = TRAINING / variant
-    rendered = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, check=True, text=True).stdout
-    assert f"image: forecaster:{__version__}\n" in rendered
-    assert (TRAINING / "single" / "train.toml").read_text("utf-8").splitlines()[-1] in rendered
-
-
-def test_the_training_pod_is_as_confined_as_the_daemon():
-    def confined(path):
-        text = path.read_text("utf-8")
-        pod = re.search(r"(?m)^      automountServiceAccountToken: false\n      enableServiceLinks: false", text)
-        contexts = re.findall(r"(?m)^( +)securityContext:\n((?:\1 +.*\n)+)", text)
-        return pod is not None, [body for _, body in contexts]
-
-    daemon, training = (confined(path) for path in (MANIFESTS / "statefulset.yaml", TRAINING / "single" / "job.yaml"))
-    assert training == daemon
-    assert len(training[1]) == 2
-
-
-def test_the_settings_of_the_training_manifests_load():
-    assert load_settings(TRAINING / "single" / "train.toml").model.seasons
-
-
-def test_the_workers_of_the_training_manifests_find_each_other():
-    text = (TRAINING / "workers" / "job.yaml").read_text("utf-8")
-    variable = re.search(r"name: TF_CONFIG\n +value: >-\n((?: {16}.*\n)+)", text)[1]
-    places = [json.loads(variable.replace("$(WORKER)", str(worker))) for worker in range(2)]
-    port = re.search(r"containerPort: (\d+)", text)[1]
-    name = re.search(r"subdomain: (.+)", text)[1]
-    expected = [f"{name}-{worker}.{name}:{port}" for worker in range(2)]
-    assert all(place["cluster"] == {"worker": expected} for place in places)
-    assert [place["task"] for place in places] == [{"type": "worker", "index": worker} for worker in range(2)]
-    assert f"completions: {len(expected)}\n  parallelism: {len(expected)}\n" in text
-    assert f"\n  name: {name}\nspec:" in (TRAINING / "workers" / "service.yaml").read_text("utf-8")
+def test_the_settings_of_the_laptop_s_daemon_load():
+    assert load_settings(ROOT / "deploy" / "compose" / "forecaster.toml").model.bundle == Path("/models/current")
 
 
 def test_only_the_command_line_imports_training():

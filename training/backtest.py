@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from forecaster.aggregates import aggregated, completed_after, trailing
-from forecaster.config import Settings, format_duration
+from forecaster.config import Settings
 from forecaster.errors import ConfigError
 from forecaster.features import Features
 from forecaster.inference import Inference
@@ -114,7 +114,7 @@ class _Backtest:
         state.grow(1)
         step = state.advance(np.zeros(1, np.int64), block.index[first : first + 1], values[None])
         start = int(np.searchsorted(self.origin_ms[first : first + length], self.start_ms))
-        seasons = {format_duration(n * (self.manifest.step_ms or 1)): n for n in features.seasons}
+        seasons = dict(zip(features.season_names(self.manifest.step_ms), features.seasons, strict=True))
         charges = Charges(network.quantiles, self._naive(slot), float(self.deviation[slot]))
         whole = np.concatenate([values, self._behind(first + length, network.horizon)])
         completed = trailing(whole, network.horizon, network.aggregate)
@@ -190,7 +190,8 @@ def backtest(
 
     Raises `NothingToScoreError` where `choice` leaves no origin with a known actual.
     """
-    observed = observe(recording, settings.stream, manifest.context_length, log=manifest.features.transform == "log")
+    log, channels = manifest.features.transform == "log", manifest.network.channels
+    observed = observe(recording, settings.stream, manifest.context_length, log=log, channels=channels)
     windows, block, origin_ms = observed.windows, observed.block, observed.origin_ms
     start_ms, end_ms = origin_range(block, windows.grid, manifest, choice)
     deviation = deviations(block, windows.grid, choice.normalise_rows, len(observed.series))

@@ -27,7 +27,8 @@ def without_bad(
         raise ConfigError(f"{source}: no series can be learnt from; {name!r}: {fault}")
     runs = np.flatnonzero(keep)
     names = [data.names[run] for run in runs.tolist()]
-    return replace(data, names=names, first=data.first[runs], length=data.length[runs], index=data.index[runs]), faults
+    of_runs = {name: getattr(data, name)[runs] for name in ("first", "length", "index", "channel")}
+    return replace(data, names=names, **of_runs), faults
 
 
 def _fault(data: Sequences, runs: list[int], horizon: int, *, coded: bool) -> str | None:

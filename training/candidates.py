@@ -5,13 +5,14 @@ from itertools import product
 
 import numpy as np
 
-from forecaster.config import Settings, format_duration
+from forecaster.clock import Clock
+from forecaster.config import Settings
 from forecaster.errors import ConfigError
 from forecaster.features import LAST, FeatureSettings
 from training.covariates import measured_covariates
 from training.data import Scratch
 from training.prepare import Prepared
-from training.seasons import likely_seasons
+from training.seasons import features_of, likely_seasons
 from training.table import feature_table
 from training.window_examples import windowed
 
@@ -25,7 +26,7 @@ class Candidate:
 
     def describe(self, step_ms: int | None) -> str:
         """Seasons and layers in words."""
-        seasons = " and ".join(format_duration(season * (step_ms or 1)) for season in self.features.seasons) or "none"
+        seasons = " and ".join(self.features.season_names(step_ms)) or "none"
         return f"season {seasons}, hidden layers {'+'.join(map(str, self.units))}"
 
 
@@ -33,7 +34,7 @@ def candidates(prepared: Prepared, settings: Settings, scratch: Scratch) -> list
     """One of the configured seasons and layers, or several where the configuration leaves the choice."""
     model, step_ms = settings.model, settings.stream.step
     if model.coded:
-        last_code = FeatureSettings(level_spans=(LAST,), scale_span=LAST)
+        last_code = FeatureSettings(level_spans=(LAST,), scale_span=LAST, clock=Clock.of(settings.stream))
         return [Candidate(last_code, units) for units in settings.training.sizes or (model.units,)]
     _check_seasons(model.seasons or (), step_ms)
     if model.seasons is None:
@@ -42,8 +43,7 @@ def candidates(prepared: Prepared, settings: Settings, scratch: Scratch) -> list
         offered = [tuple(season // (step_ms or 1) for season in model.seasons)]
     made, covariates = [], measured_covariates(prepared.data, prepared.split, settings)
     for seasons in offered:
-        features = FeatureSettings.derive(seasons, model.context_length, model.transform)
-        features = features.model_copy(update={"covariates": covariates})
+        features = features_of(seasons, settings).model_copy(update={"covariates": covariates})
         features = _first_scale(windowed(features) if model.network == "segment" else features, prepared, scratch)
         made.append(features)
     return [Candidate(*one) for one in product(made, settings.training.sizes or (model.units,))]

@@ -98,7 +98,8 @@ class Spool:
 class Sequences:
     """Runs of observations without a restart between, one after another.
 
-    Of each run: the series' name, its `first` row, `length`, and the grid `index` of its first row.
+    Of each run: the series' name, its `first` row, `length`, and the grid `index` of its first row. Where series have
+    several `channels`, a run is of one of them, whose place is in `channel` `[runs]`, and so is its name.
     Of each row: `value`, NaN where it is missing, `origin_ms`, event time in epoch milliseconds, and `covariates`
     `[rows, covariates]` as they are at its own step.
     """
@@ -110,6 +111,8 @@ class Sequences:
     value: Float
     origin_ms: Int
     covariates: Float
+    channel: Int
+    channels: int = 0
 
     def rows(self, run: int) -> slice:
         """Rows of `run`."""
@@ -156,15 +159,17 @@ def sequences(
     What event time refuses is counted in `left_out`.
     """
     scratch, left_out = scratch or Scratch(), left_out or LeftOut()
-    windows = Windows(settings.stream, settings.model.context_length, covariates=len(settings.input.covariates))
+    stream, length, given = settings.stream, settings.model.context_length, settings.input
+    windows = Windows(stream, length, covariates=len(given.covariates), channels=given.channels)
     with Spool(scratch) as spool:
         for read in parts:
             part = left_out.positive(read) if settings.model.transform == "log" else read
+            part = left_out.open(part, windows.grid)
             names = [part.names[n] for n in part.series.tolist()]
             where = np.full(len(part), part.partition)
             outcome, block = windows.admit(where, names, part.time_ms, part.value, part.covariates)
             left_out.add(part, outcome)
-            spool.append(_rows(block))
+            spool.append(_rows(windows.channels.spread(block)[0]))
         return _ordered(spool, windows, scratch)
 
 
@@ -179,7 +184,8 @@ def _rows(block: Block) -> np.ndarray:
 
 def _ordered(spool: Spool, windows: Windows, scratch: Scratch) -> Sequences:
     """Rows by series: the place of each is known once all of them have been counted."""
-    series = len(windows.slots.names)
+    names, channels = windows.channels.row_names(windows.slots.names), windows.channels
+    series = len(names)
     total = sum((np.bincount(rows["slot"], minlength=series) for rows in spool), np.zeros(series, np.int64))
     if not (count := int(total.sum())):
         raise ConfigError("the input completes no observation")
@@ -197,8 +203,8 @@ def _ordered(spool: Spool, windows: Windows, scratch: Scratch) -> Sequences:
         starts.append(np.stack([row[fresh], slot[fresh], rows["index"][fresh]]))
     first, slot, index = (every := np.concatenate(starts, axis=1))[:, np.argsort(every[0])]
     length = np.diff(np.append(first, count))
-    names = [windows.slots.names[n] for n in slot.tolist()]
-    return Sequences(names, first, length, index, value, origin_ms, covariates)
+    of_runs = [names[n] for n in slot.tolist()], first, length, index
+    return Sequences(*of_runs, value, origin_ms, covariates, slot % channels.width, len(channels.names))
 
 
 def spread(first: Int, length: Int, most: int) -> Int:

@@ -106,7 +106,7 @@ class Examples:
         row = np.take_along_axis(window, scored, 1).ravel()
         target, weight = self.targets(row)
         known = self.table.ahead(row, self.horizon, self.aggregate)
-        return _batch(self.table.inputs[window], scored, known, target, weight)
+        return _batch(self.table.given(self.table.inputs[window], window), scored, known, target, weight)
 
     def _cold(self, window: Int, scored: Int) -> Batch:
         """The same rows as if nothing had been before them."""
@@ -124,7 +124,7 @@ class Examples:
         scaled = (self.ahead(window[place]) - step.baseline(*place, *ahead)) / scale[:, None]
         target, weight = weighted(scaled, step.seen[place] > 0)
         known = table.with_known(step.recent(*place, *ahead), window[place], *ahead)
-        return _batch(step.inputs(), scored, known, target, weight)
+        return _batch(table.given(step.inputs(), window), scored, known, target, weight)
 
 
 def weighted(scaled: Float, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from forecaster import __version__
 from forecaster.config import Settings
-from forecaster.manifest import KINDS, Manifest
+from forecaster.manifest import Manifest
 from forecaster.networks import AnyNetwork
 from training.candidates import Candidate, candidates
 from training.checkpoint import Checkpoint
@@ -92,7 +92,7 @@ def _manifest(candidate: Candidate, network: AnyNetwork, prepared: Prepared, set
     return Manifest(
         name=settings.model.name,
         version="",
-        kind=KINDS[network.settings.task],
+        kind=network.settings.message_kind,
         step_ms=settings.stream.step,
         bar=settings.stream.bar,
         context_length=settings.model.context_length,

@@ -4,15 +4,18 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from forecaster.channels import least
 from forecaster.event_time import DUPLICATE, LATE
+from forecaster.grid import Grid
 from forecaster.recording import Recording
-from forecaster.records import Int
+from forecaster.records import Bool, Int
 
-NOT_POSITIVE = 100  # beside the outcomes of event time
+NOT_POSITIVE, CLOSED = 100, 101  # beside the outcomes of event time
 CAUSES = {
     LATE: ("late", "behind a newer step of their series"),
     DUPLICATE: ("duplicate", "their step has a tick already, the first wins"),
     NOT_POSITIVE: ("not above 0", 'model.transform = "log" needs values above 0'),
+    CLOSED: ("closed", "in closed hours of stream.sessions"),
 }
 
 
@@ -25,8 +28,14 @@ class LeftOut:
 
     def positive(self, part: Recording) -> Recording:
         """`part` without the ticks that have no logarithm, which serving refuses too."""
-        refused = part.value <= 0
-        self.add(part, np.where(refused, NOT_POSITIVE, 0))
+        return self._without(part, least(part.value) <= 0, NOT_POSITIVE)
+
+    def open(self, part: Recording, grid: Grid) -> Recording:
+        """`part` without the ticks in closed hours, which serving refuses too."""
+        return self._without(part, ~grid.is_open(part.time_ms), CLOSED)
+
+    def _without(self, part: Recording, refused: Bool, cause: int) -> Recording:
+        self.add(part, np.where(refused, cause, 0))
         return part.where(~refused) if refused.any() else part
 
     def add(self, part: Recording, outcome: Int) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.channel_network import ChannelNetwork
 from forecaster.code_network import CodeNetwork
 from forecaster.config import Settings
 from forecaster.encoder_decoder import EncoderDecoder
@@ -112,7 +113,8 @@ def _codes(candidate: Candidate, prepared: Prepared, settings: Settings, on_gpu:
 def _carried(candidate: Candidate, examples: Examples, split: Split, settings: Settings, on_gpu: bool) -> Material:  # noqa: FBT001  # passed on
     model, training, features = settings.model, settings.training, candidate.features
     shape = NetworkSettings(
-        inputs=len(features.input_names),
+        channels=settings.input.channels,
+        inputs=len(features.input_names) + bool(settings.input.channels),
         recents=features.recents,
         known=features.covariates.ahead,
         cell=model.cell,
@@ -122,7 +124,7 @@ def _carried(candidate: Candidate, examples: Examples, split: Split, settings: S
         quantiles=model.quantiles,
         dropout=model.dropout,
     )
-    network = Network(shape, training.seed)
+    network = ChannelNetwork(shape, training.seed) if shape.channels else Network(shape, training.seed)
     centre = start_from_residuals(network, examples)
     cautious = caution(model.horizon, int(examples.rounds.max()), training.caution)
     return Material(

@@ -17,8 +17,9 @@ from training.left_out import LeftOut
 class Observed:
     """The observations of a whole recording: `block` and `origin_ms`, the event time of its rows.
 
-    `tick` is the place in the recording of the tick that made each row, the last one of a bar, −1 for a step filled
-    into a gap. `ticks`, `late` and `duplicate` count by the recording's names.
+    Each channel of a multivariate series counts as a series here. `tick` is the place in the recording of the tick
+    that made each row, the last one of a bar, −1 for a step filled into a gap. `ticks`, `late` and `duplicate` count
+    by name.
     """
 
     windows: Windows
@@ -31,8 +32,8 @@ class Observed:
 
     @property
     def series(self) -> list[str]:
-        """Names by slot."""
-        return self.windows.slots.names
+        """Names by slot, or by slot and channel."""
+        return self.windows.channels.row_names(self.windows.slots.names)
 
     def of(self, slot: int) -> slice:
         """The rows of one series, in the order of time."""
@@ -45,23 +46,32 @@ class Observed:
         return self.origin_ms[rows], self.block.value[rows]
 
 
-def observe(recording: Recording, stream: StreamSettings, context_length: int, *, log: bool = False) -> Observed:
+def observe(
+    recording: Recording,
+    stream: StreamSettings,
+    context_length: int,
+    *,
+    log: bool = False,
+    channels: tuple[str, ...] = (),
+) -> Observed:
     """Push all of `recording`, with `log` all that has a logarithm, through the event time that serves.
 
     Raises `ConfigError` where it completes no observation.
     """
-    windows, places = Windows(stream, context_length, covariates=1), np.arange(len(recording))
+    windows, places = Windows(stream, context_length, covariates=1, channels=channels), np.arange(len(recording))
     if log:
         places, recording = places[~(recording.value <= 0)], LeftOut().positive(recording)
+    places, recording = places[windows.grid.is_open(recording.time_ms)], LeftOut().open(recording, windows.grid)
     names = [recording.names[n] for n in recording.series.tolist()]
     partition = np.zeros(len(recording), np.int64)
     outcome, block = windows.admit(partition, names, recording.time_ms, recording.value, places[:, None].astype(float))
+    block, _ = windows.channels.spread(block)
     if not len(block):
         raise ConfigError("the input completes no observation")
 
     def count(series: Int) -> dict[str, int]:
-        counts = np.bincount(series, minlength=len(recording.names))
-        return dict(zip(recording.names, counts.tolist(), strict=True))
+        counts = np.bincount(series, minlength=len(recording.names)).repeat(windows.channels.width)
+        return dict(zip(windows.channels.row_names(recording.names), counts.tolist(), strict=True))
 
     late, duplicate = (count(recording.series[outcome == kind]) for kind in (LATE, DUPLICATE))
     origin_ms = windows.grid.origin_ms(block.index)

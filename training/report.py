@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from forecaster.bundle import load_configured
-from forecaster.config import Settings, format_duration
+from forecaster.config import Settings
 from forecaster.formats.forecast_json import Forecasts
 from forecaster.manifest import Manifest
 from forecaster.pipeline import Pipeline
@@ -20,7 +20,8 @@ from training.evaluate import Score, Scorer
 def make_scorer(actuals: Sequences, manifest: Manifest) -> Scorer:
     """A scorer against last value and the seasonal naive forecast of every season of the model."""
     step_ms = manifest.step_ms
-    seasons = {f"seasonal naive {format_duration(n * (step_ms or 1))}": n for n in manifest.features.seasons}
+    names = map("seasonal naive {}".format, manifest.features.season_names(step_ms))
+    seasons = dict(zip(names, manifest.features.seasons, strict=True))
     network = manifest.network
     regular, aggregate = step_ms is not None, network.aggregate
     return Scorer(actuals, network.horizon, network.quantiles, seasons, regular=regular, aggregate=aggregate)
@@ -48,7 +49,8 @@ def replay_with_scores(recording: Recording, settings: Settings, out: Path | Non
     scorer = make_scorer(actuals, manifest)
 
     def score(forecasts: Forecasts) -> None:
-        scorer.add(forecasts, start_ms)
+        for one in pipeline.windows.channels.apart(forecasts):
+            scorer.add(one, start_ms)
 
     outcomes = replay(recording, settings, pipeline, out, score)
     _say(console, recording, outcomes)

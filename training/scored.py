@@ -80,9 +80,9 @@ class ScoredNetwork(FlatWeights):
     def _hidden(self, inputs: Tensor, scored: Tensor) -> Tensor:
         """The last layer's output at the scored rounds: on a GPU by cuDNN through Keras' layers."""
         if self._on_gpu:
-            hidden = self._network.hidden(inputs, training=False)
+            hidden = self._network.hidden(self._network.below(inputs), training=False)
             return ops.take_along_axis(hidden, ops.expand_dims(scored, -1), 1)
-        hidden = tf.transpose(inputs, (1, 0, 2))
+        hidden = tf.transpose(self._network.below(inputs), (1, 0, 2))
         layer_over = LAYERS[self._network.settings.cell]
         for layer in self._network.recurrent:
             hidden = layer_over(layer.cell, hidden)

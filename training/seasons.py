@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from forecaster.clock import Clock
 from forecaster.config import Settings
 from forecaster.config.durations import UNIT_MS
 from forecaster.features import FeatureSettings
@@ -37,16 +38,22 @@ def candidates(step_ms: int | None, train_ms: int) -> list[tuple[int, ...]]:
     return [(), *((steps,) for steps in usable), *pairwise(usable)]
 
 
+def features_of(cycles: tuple[int, ...], settings: Settings) -> FeatureSettings:
+    """The features for seasons of so many steps of the stream's wall clock."""
+    clock, model = Clock.of(settings.stream, cycles), settings.model
+    derived = FeatureSettings.derive(clock.seasons if clock else cycles, model.context_length, model.transform)
+    return derived.model_copy(update={"clock": clock})
+
+
 def likely_seasons(data: Sequences, split: Split, settings: Settings, scratch: Scratch) -> list[tuple[int, ...]]:
     """The few of `candidates` that a linear forecast finds best, in the order of `candidates`."""
-    model, horizon = settings.model, settings.model.horizon
     offered = candidates(settings.stream.step, split.train_end_ms - int(data.origin_ms[data.first].min()))
     if len(offered) == 1:
         return offered
     errors = []
     for seasons in offered:
-        features = FeatureSettings.derive(seasons, model.context_length, model.transform)
-        errors.append(_validation_error(feature_table(data, features, scratch), split, horizon))
+        table = feature_table(data, features_of(seasons, settings), scratch)
+        errors.append(_validation_error(table, split, settings.model.horizon))
     close = [n for n in np.argsort(errors, kind="stable").tolist() if errors[n] <= CLOSE * min(errors)]
     return [offered[n] for n in sorted(close[:MOST])] or offered[:1]
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.channels import with_channel
 from forecaster.config import Aggregate
 from forecaster.features import CLIP, LAST, Features, FeatureSettings, FeatureStep
-from forecaster.profiles import latest_visit
 from forecaster.records import Float, Int
+from forecaster.seasons import Season
 from training.data import Scratch, Sequences
+from training.visits import Visits, visits_of
 
 RUNS, CELLS = 1_024, 1 << 16  # of one tile
 
@@ -19,7 +21,8 @@ class FeatureTable:
     """Columns beside the rows of `data`: `inputs` `[rows, inputs]`, first level, scale, values seen so far.
 
     `profile` `[seasons, rows]` and `recent` `[seasons, rates, rows]` are those of each row's phase. `last` is
-    the last known value `[rows]`, transformed, or `[0]` where no level is over one step.
+    the last known value `[rows]`, transformed, or `[0]` where no level is over one step. `seasons` have `visits`
+    beside them where they are not as regular as the rows.
     """
 
     data: Sequences
@@ -31,6 +34,12 @@ class FeatureTable:
     profile: Float
     recent: np.ndarray
     last: Float
+    seasons: list[Season]
+    visits: list[Visits | None]
+
+    def given(self, inputs: np.ndarray, row: Int) -> np.ndarray:
+        """`inputs` `[…, inputs]` of rows `row` `[…]` as a carried network takes them: with the channel, if any."""
+        return with_channel(inputs, self.data.channel[self.data.run_of(row)]) if self.data.channels else inputs
 
     def baseline(self, row: Int, horizon: int, aggregate: Aggregate | None = None) -> Float:
         """Level plus profiles of the next steps, or their aggregate, as known at each `row` `[n]`: `[n, outputs]`."""
@@ -69,16 +78,19 @@ class FeatureTable:
     def _latest(self, row: Int, steps: Int) -> Iterator[tuple[Int, np.ndarray]]:
         """By season: the row of the latest visit of each step's phase, and whether there was one in the run."""
         data = self.data
-        first = data.first[data.run_of(row)][:, None]
-        for season in self.settings.seasons:
-            latest = latest_visit(row, steps, season)
-            yield np.maximum(latest, first), latest >= first
+        run = data.run_of(row)
+        first = data.first[run]
+        index = data.index[run] + row - first
+        for season, visits in zip(self.seasons, self.visits, strict=True):
+            behind = season.behind(index, steps)
+            latest = row[:, None] - behind if visits is None else visits.latest(row, run, behind)
+            yield np.maximum(latest, first[:, None]), latest >= first[:, None]
 
 
 def feature_table(data: Sequences, settings: FeatureSettings, scratch: Scratch | None = None) -> FeatureTable:
     """Send every run through the feature recurrences of serving, in tiles of bounded size."""
-    make, rows = (scratch or Scratch()).zeros, len(data.value)
-    seasons, rates = len(settings.seasons), len(settings.recent_rates)
+    make, rows, phased = (scratch or Scratch()).zeros, len(data.value), Features(settings).seasons
+    seasons, rates = len(phased), len(settings.recent_rates)
     table = FeatureTable(
         data, settings,
         inputs=make((rows, len(settings.input_names)), np.float32),
@@ -88,6 +100,8 @@ def feature_table(data: Sequences, settings: FeatureSettings, scratch: Scratch |
         profile=make((seasons, rows), np.float64),
         recent=make((seasons, rates, rows), np.float32),
         last=make((rows * (LAST in settings.level_spans),), np.float64),
+        seasons=phased,
+        visits=[visits_of(data, season, make) for season in phased],
     )  # fmt: skip
     longest_first = np.argsort(-data.length, kind="stable")
     for low in range(0, len(longest_first), RUNS):

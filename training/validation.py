@@ -79,7 +79,8 @@ class Validation:
     def loss(self) -> float:
         """The mean pinball loss of the network as it is."""
         hidden = self._hidden()
-        return self._origins.pinball(self._engine.head(hidden, self._table.inputs[self._row], self._ahead).fetch())
+        inputs = self._table.given(self._table.inputs[self._row], self._row)
+        return self._origins.pinball(self._engine.head(hidden, inputs, self._ahead).fetch())
 
     def _hidden(self) -> np.ndarray:
         """The last layer's output at every scored row `[n, units]`."""
@@ -95,16 +96,18 @@ class Validation:
         """Fill `found` for the scored rows of `runs`, from a few contexts before the first of them on."""
         data, engine, size = self._table.data, self._engine, ROUNDS
         mine = np.flatnonzero(np.isin(of_row, runs))
-        slot, row = np.searchsorted(runs, of_row[mine]), self._row[mine]
+        slot, origin = np.searchsorted(runs, of_row[mine]), self._row[mine]
         begin = data.first[runs] + self._begin[runs]
         last = np.zeros(len(runs), np.int64)
-        np.maximum.at(last, slot, row)
+        np.maximum.at(last, slot, origin)
         engine.forget(np.arange(len(runs)))
         for done in range(0, int((last - begin).max()) + 1, size):
             window = begin[:, None] + done + np.arange(size)
             valid = window <= last[:, None]
-            hidden = engine.advance(np.arange(len(runs)), self._table.inputs[np.where(valid, window, 0)], valid)
-            place = row - begin[slot] - done
+            row = np.where(valid, window, 0)
+            inputs = self._table.given(self._table.inputs[row], row)
+            hidden = engine.advance(np.arange(len(runs)), inputs, valid)
+            place = origin - begin[slot] - done
             here = (place >= 0) & (place < size)
             found[mine[here]] = hidden[slot[here], place[here]]
 

@@ -81,7 +81,7 @@ class TablePast:
         """Implement `Past.calendar`."""
         data = self.table.data
         run = data.run_of(self.row)
-        return calendar(data.index[run] + self.row - data.first[run], steps, self.table.settings.seasons)
+        return calendar(data.index[run] + self.row - data.first[run], steps, self.table.seasons)
 
     def features(self) -> np.ndarray:
         """Implement `Past.features`."""

@@ -11,12 +11,14 @@ from pathlib import Path
 
 MODELS: tuple[str, ...] = (
     "cells",
+    "channels",
     "aggregates",
     "covariates",
     "windows",
     "symbols",
     "classes",
     "paths",
+    "calendar",
 )  # modules of this package; `measure(folder, seed)` of each gives its rows
 
 

@@ -1,7 +1,7 @@
 """What a tick costs in the line, decode to encode, by what is answered: python -m benchmarks.family.answers [--paths N]
 
 Networks of one layer of 64 units with drawn weights, which do not change the speed; horizon 24, three codes or bins of
-54; a batch of one tick, and of one tick of each of 1,000 series: the fastest of a number of batches.
+54, seven channels; a batch of one tick, and of one tick of each of 1,000 series: the fastest of a number of batches.
 """
 
 import argparse
@@ -13,17 +13,23 @@ import numpy as np
 
 from forecaster.config import Settings
 from forecaster.features import FeatureSettings
-from forecaster.manifest import KINDS, Manifest, NetworkSettings
+from forecaster.manifest import Manifest, NetworkSettings
 from forecaster.networks import make_network
 from forecaster.pipeline import Pipeline
 from forecaster.records import RecordBatch
 
 START_MS, HORIZON, BATCHES = 1_714_550_400_000, 24, 30
 CODES = ("down", "flat", "up")
+CHANNELS = tuple("abcdefg")
 NUMBERS = FeatureSettings.derive((24,), 240)
 LAST_CODE = FeatureSettings(level_spans=(1.0,), scale_span=1.0)
 SHAPES = {
     "forecast": {"inputs": len(NUMBERS.input_names), "recents": NUMBERS.recents},
+    "multivariate": {
+        "inputs": len(NUMBERS.input_names) + 1,
+        "recents": NUMBERS.recents,
+        "channels": CHANNELS,
+    },
     "paths": {"inputs": len(NUMBERS.input_names), "recents": NUMBERS.recents, "seasons": (24,)},
     "symbols": {"inputs": 1, "vocabulary": CODES},
     "classify": {"inputs": 1, "vocabulary": CODES, "labels": ("calm", "near")},
@@ -32,22 +38,29 @@ SHAPES["paths"] |= {"bins": tuple(np.linspace(-4, 4, 55).tolist())}
 
 
 def pipeline(task: str, paths: int) -> Pipeline:
-    horizon = 1 if task == "classify" else HORIZON
-    shape = NetworkSettings(task=task, units=(64,), horizon=horizon, quantiles=(0.1, 0.5, 0.9), **SHAPES[task])
-    features = NUMBERS if task in {"forecast", "paths"} else LAST_CODE
+    horizon, channels = 1 if task == "classify" else HORIZON, SHAPES[task].get("channels", ())
+    shape = NetworkSettings(
+        task="forecast" if channels else task, units=(64,), horizon=horizon, quantiles=(0.1, 0.5, 0.9), **SHAPES[task]
+    )
+    features = LAST_CODE if shape.coded else NUMBERS
     manifest = Manifest(
-        name="bench", version="1", kind=KINDS[task], step_ms=3_600_000, bar=None, context_length=240,
+        name="bench", version="1", kind=shape.message_kind, step_ms=3_600_000, bar=None, context_length=240,
         features=features, network=shape, training={},
     )  # fmt: skip
-    settings = Settings(stream={"step": "1h"}, model={"sampling": {"paths": paths}})
+    settings = Settings(stream={"step": "1h"}, input={"channels": channels}, model={"sampling": {"paths": paths}})
     return Pipeline(settings, manifest, make_network(shape))
 
 
 def batch(task: str, series: int, step: int) -> RecordBatch:
     """A tick of each series."""
     draw, time_ms = np.random.default_rng(step), START_MS + 3_600_000 * step
-    values = draw.normal(20, 3, series).tolist() if task in {"forecast", "paths"} else draw.integers(0, 3, series)
-    texts = [b"%.4f" % value if isinstance(value, float) else b'"%b"' % CODES[value].encode() for value in values]
+    if task in {"symbols", "classify"}:
+        texts = [b'"%b"' % CODES[code].encode() for code in draw.integers(0, 3, series)]
+    elif task == "multivariate":
+        member = b",".join(b'"%b":%%.4f' % name.encode() for name in CHANNELS)
+        texts = [b"{%b}" % (member % tuple(row)) for row in draw.normal(20, 3, (series, len(CHANNELS))).tolist()]
+    else:
+        texts = [b"%.4f" % value for value in draw.normal(20, 3, series).tolist()]
     return RecordBatch(
         topic="ticks",
         partition=np.zeros(series, np.int64),

@@ -20,16 +20,20 @@ CELLS: dict[str, dict[str, Any]] = {
 RIVAL, HORIZON, MEASURE = "seasonal naive 1d", 96, "normalised MSE"
 
 
-def etth1(folder: Path) -> Protocol:
-    """The split of the literature, every window of the test part scored in units of the training part's deviation."""
+def etth1(folder: Path, channels: tuple[str, ...] = ()) -> Protocol:
+    """The split of the literature, every window of the test part scored in units of the training part's deviation.
+
+    The columns are series, or `channels` of one.
+    """
     data = ett(folder / "ett")[0]
     train, validation, test = data.rows
     span = count_rows(data.path) - 1
     return Protocol(
-        read_recording([data.path], InputSettings(), Columns()),
+        read_recording([data.path], InputSettings(channels=channels), Columns()),
         {"step": data.step},
         {"train_fraction": train / span, "validation_fraction": validation / span},
         Choice(rows=(train + validation, train + validation + test), normalise_rows=(0, train)),
+        {"channels": channels},
     )
 
 

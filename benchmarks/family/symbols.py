@@ -26,18 +26,24 @@ MOVES = ["down", "flat", "up"]
 SIZES = [[32], [64]]  # chosen by validation
 
 
-def moves(path: Path) -> Recording:
-    """Every quote's move of the mid price of its symbol, the first one of each left out."""
+def quotes(path: Path) -> Recording:
+    """The mid price of every quote."""
     with gzip.open(path, "rt") as file:
         rows = list(csv.DictReader(file))
-    mid = np.array([round((float(row["bid"]) + float(row["ask"])) * 1e6) for row in rows])
-    symbol = np.array([row["symbol"] for row in rows])
+    mid = np.array([round((float(row["bid"]) + float(row["ask"])) * 1e6) / 2e6 for row in rows])
+    names, series = np.unique([row["symbol"] for row in rows], return_inverse=True)
     time_ms = np.array([row["ts_utc"][:-1] for row in rows], "M8[ms]").astype(np.int64)
-    parts = []
-    for name in np.unique(symbol).tolist():
-        own = np.flatnonzero(symbol == name)
-        move = np.sign(np.diff(mid[own])) + 1.0
-        parts.append(Recording([name], np.zeros(len(move), np.int64), time_ms[own[1:]], move, 0, MOVES, [None] * 3))
+    return Recording(names.tolist(), series, time_ms, mid)
+
+
+def moves(path: Path) -> Recording:
+    """Every quote's move of the mid price of its symbol, the first one of each left out."""
+    every, parts = quotes(path), []
+    for number, name in enumerate(every.names):
+        own = np.flatnonzero(every.series == number)
+        move = np.sign(np.diff(np.rint(2e6 * every.value[own]))) + 1.0
+        time_ms = every.time_ms[own[1:]]
+        parts.append(Recording([name], np.zeros(len(move), np.int64), time_ms, move, 0, MOVES, [None] * 3))
     return join(parts)
 
 

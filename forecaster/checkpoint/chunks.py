@@ -89,7 +89,8 @@ def decode(chunk: bytes, layout: Layout) -> Part:
         raise UnusableStateError("corrupt", f"a chunk is not a safetensors file: {error}") from error
     series = len(arrays[NAME_LENGTH]) if NAME_LENGTH in arrays and arrays[NAME_LENGTH].ndim else 0
     of_series = {name: kind for name, kind in layout.items() if name != HELD_COVARIATES}
-    item = item_type(layout[HELD_COVARIATES][1][0] if HELD_COVARIATES in layout else 0)
+    covariates = layout[HELD_COVARIATES][1][0] if HELD_COVARIATES in layout else 0
+    item = item_type(covariates, layout["rounds"][1])  # of as many channels as a series has
     items = len(arrays["held.slot"]) if "held.slot" in arrays and arrays["held.slot"].ndim else 0
     wanted = {name: (dtype, (series, *shape)) for name, (dtype, shape) in of_series.items()}
     wanted |= {f"held.{name}": (item[name].base, (items, *item[name].shape)) for name in _columns(item)}

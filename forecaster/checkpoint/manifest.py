@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forecaster.checkpoint.chunks import Layout
 from forecaster.config import Settings
+from forecaster.config.stream import MOST_CHANNELS
 from forecaster.errors import UnusableStateError
 from forecaster.features import FeatureSettings
 from forecaster.grid import NEVER, OPEN
@@ -33,6 +34,7 @@ class StreamIdentity(_Content):
     topic: str
     series_field: str
     value_field: str
+    channels: Annotated[tuple[str, ...], Field(max_length=MOST_CHANNELS)] = ()
     step_ms: int | None
     bar: str | None
 
@@ -112,6 +114,7 @@ class Identity:
             topic=settings.topics.input,
             series_field=settings.input.series_field,
             value_field=settings.input.value_field,
+            channels=settings.input.channels,
             step_ms=settings.stream.step,
             bar=settings.stream.bar,
         )
@@ -132,8 +135,9 @@ class Identity:
 
     def layout_of(self, found: CheckpointManifest) -> Layout:
         """The arrays to take from the checkpoint: without the hidden state, where another network's weights made it."""
+        axes = len(self.layout["rounds"][1])  # that a series has before those of its rings
         layout = self.layout | {
-            name: (kind, (found.context_length, *shape[1:]))
+            name: (kind, (*shape[:axes], found.context_length, *shape[axes + 1 :]))
             for name, (kind, shape) in self.layout.items()
             if name in {"values", "covariates"}
         }

@@ -18,6 +18,7 @@ from forecaster.config.model import (
     TrainingSettings,
     check_segments,
 )
+from forecaster.config.sessions import SessionSettings
 from forecaster.config.settings import MetricsSettings, Settings
 from forecaster.config.stream import InputSettings, StateSettings, StreamSettings
 from forecaster.config.telemetry import LogSettings, TracingSettings
@@ -37,6 +38,7 @@ __all__ = [
     "Precision",
     "Quantiles",
     "SamplingSettings",
+    "SessionSettings",
     "Settings",
     "ShortWindows",
     "StateSettings",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from forecaster.config.durations import format_duration
+from forecaster.config.durations import UNIT_MS, format_duration
 from forecaster.config.kafka import KafkaSettings, TopicSettings
 from forecaster.config.model import ModelSettings, TrainingSettings
 from forecaster.config.section import Section
@@ -70,11 +70,22 @@ class Settings(BaseSettings):
     def _consistent(self) -> "Settings":
         if self.stream.step is None and self.model.seasons:
             raise ValueError('model.seasons needs a stream.step with a duration, not "tick"')
+        week_ms = UNIT_MS["w"]
+        if self.stream.sessions.hours and any(week_ms % season for season in self.model.seasons or ()):
+            raise ValueError("model.seasons: with stream.sessions each must divide a week, as 1h, 1d and 1w do")
         if self.model.network != "carried" and any(len(units) > 1 for units in self.training.sizes):
             raise ValueError(f'training.sizes: model.network = "{self.model.network}" has one GRU layer')
         if self.model.coded and self.input.value_format != "number":
             raise ValueError(
                 f'input.value_format: the values of model.task = "{self.model.task}" are codes, not numbers'
+            )
+        if self.input.channels and self.input.covariates:
+            raise ValueError("input.channels: a multivariate series has no covariates: leave out one or the other")
+        if self.input.channels and (self.model.network, self.model.task) != ("carried", "forecast"):
+            model = self.model
+            raise ValueError(
+                f'input.channels: a multivariate series has model.task = "forecast" and model.network = "carried", '
+                f'not "{model.task}" and "{model.network}"'
             )
         if self.model.coded and self.stream.bar not in {None, "last"}:
             raise ValueError(f'stream.bar: a bar of codes is the "last" one, there is no {self.stream.bar!r} of them')

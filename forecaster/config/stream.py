@@ -2,13 +2,17 @@
 
 from itertools import permutations
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from forecaster.config.durations import Duration, PositiveDuration, format_duration, parse_duration
 from forecaster.config.section import Section
+from forecaster.config.sessions import SessionSettings
 
 PER_MS = {"s": 0.001, "ms": 1.0, "us": 1_000.0, "ns": 1_000_000.0}  # of each `input.time_unit`
+MOST_CHANNELS = 1_024
+ChannelName = Annotated[str, Field(pattern=r'^[^"\\\x00-\x1f]+$', max_length=256)]
 FieldPath = Annotated[str, Field(pattern=r'^[^."\\\x00-\x1f]+(\.[^."\\\x00-\x1f]+)*$')]
 
 
@@ -16,8 +20,27 @@ def _parse_step(text: object) -> int | None:
     return None if text == "tick" else parse_duration(text)
 
 
+def _different_channels(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) == 1 or len(names) > MOST_CHANNELS:
+        raise ValueError(f"names 2 to {MOST_CHANNELS} channels, or none where a value is one number")
+    if len(set(names)) != len(names):
+        raise ValueError("no two channels have one name")
+    return names
+
+
 def _format_step(milliseconds: int | None) -> str:
     return "tick" if milliseconds is None else format_duration(milliseconds)
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        raise ValueError(f'{name!r} is no time zone that this machine knows: write it as "Europe/London"') from None
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
 
 
 class InputSettings(Section):
@@ -31,6 +54,11 @@ class InputSettings(Section):
     """a number, or RFC 3339 text with a zone"""
     value_field: FieldPath = "value"
     """a finite number, or a code where `model.task` takes codes, or `null` for a missing observation"""
+    channels: Annotated[tuple[ChannelName, ...], AfterValidator(_different_channels)] = ()
+    """
+    2 to 1,024 names: a value is an object with a number in each of these fields, a multivariate series; must be the
+    bundle's ([channels](models/channels.md))
+    """
     label_field: FieldPath | None = None
     """with `model.task = "classify"`, what `train` and `backtest` learn and score a tick by; serving does not read
     it"""
@@ -68,6 +96,10 @@ class StreamSettings(Section):
     """grid spacing; `"tick"` takes each event as a step"""
     bar: Literal["last", "mean", "sum", "count", "min", "max", "ohlc-mean"] | None = None
     """one observation of all ticks in a step"""
+    time_zone: TimeZone = "UTC"
+    """IANA name, such as `"Europe/London"`: seasons and sessions follow the clock on the wall there ([time zones and \
+sessions](models/calendar.md)); must be the bundle's"""
+    sessions: SessionSettings = SessionSettings()
     allowed_lateness: Duration = 0
     """how long observations are held back to be put in order"""
     max_gap: Duration | None = None
@@ -85,6 +117,8 @@ class StreamSettings(Section):
             raise ValueError("step must be longer than nothing")
         if self.step is None and self.bar is not None:
             raise ValueError('bar needs a step with a duration, not "tick"')
+        if self.step is None and self.time_zone != "UTC" and not self.sessions.hours:
+            raise ValueError('time_zone: events that are steps of their own (step = "tick") have no time of day')
         return self
 
     def gap_limit_ms(self, context_length: int) -> int | None:

@@ -28,15 +28,27 @@ class JsonTickEncoder:
         for name in fields:
             self._template = self._template.replace(b'"%%%%(%b)b"' % name.encode(), b"%%(%b)b" % name.encode())
         self._per_ms = PER_MS[settings.time_unit]
+        self._channels = settings.channels
         self._text = settings.value_format == "numeric_string"
 
     def encode(
-        self, series: str, time_ms: int, value: float | str, covariates: Sequence[float | Sequence[float]] = ()
+        self,
+        series: str,
+        time_ms: int,
+        value: float | str | list[float],
+        covariates: Sequence[float | Sequence[float]] = (),
     ) -> bytes:
-        """One tick; a NaN becomes null, a code is text. There may be a number or a list for each of the covariates."""
+        """One tick; a NaN becomes null, a code is text, the numbers of the channels an object.
+
+        There may be a number or a list for each of the covariates.
+        """
         given = zip_longest(self._covariates, covariates)
-        as_text = self._text and isinstance(value, float) and not math.isnan(value)
-        number = repr(value) if as_text else value
         time = time_ms * int(self._per_ms) if self._per_ms >= 1 else time_ms / 1000
-        content = {"series": series, "time": time, "value": number, **dict(given)}
+        content = {"series": series, "time": time, "value": self._member(value), **dict(given)}
         return self._template % {name.encode(): orjson.dumps(part) for name, part in content.items()}
+
+    def _member(self, value: float | str | list[float]) -> object:
+        if isinstance(value, list):
+            return dict(zip(self._channels, map(self._member, value), strict=True))
+        as_text = self._text and isinstance(value, float) and not math.isnan(value)
+        return repr(value) if as_text else value

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from forecaster.config.stream import PER_MS, InputSettings
+from forecaster.formats.channel_values import ChannelValues
 from forecaster.formats.json_covariates import CovariateFields, overflows_float32
 from forecaster.records import Fault, Float, Int, RecordBatch, TickBatch
 from forecaster.vocabulary import CodeBook, Vocabulary
@@ -23,8 +24,8 @@ class JsonTickDecoder:
     """Decodes records to ticks; what is malformed becomes a `Fault` of its record.
 
     With `codes` the values are codes, texts or whole numbers, and `TickBatch.value` holds the ids that it gives
-    them; a `CodeBook` takes the label in `settings.label_field` besides, where one is named. Known covariates tell of
-    the tick's own step and of `horizon` steps ahead.
+    them; a `CodeBook` takes the label in `settings.label_field` besides, where one is named. With `settings.channels`
+    they are `[n, channels]`. Known covariates tell of the tick's own step and of `horizon` steps ahead.
     Reason codes: `empty`, `not_utf8`, `not_json`, `too_deep`, `missing_field`, `wrong_type`,
     `not_finite`, `bad_time`, `bad_code`, `bad_covariate`, `no_series`, `bad_series`.
     """
@@ -34,6 +35,9 @@ class JsonTickDecoder:
     ) -> None:
         text = settings.value_format == "numeric_string" and codes is None
         value_type = str | int | None if codes is not None else str | None if text else float | None
+        self._channels = ChannelValues(settings.channels, value_type) if settings.channels else None
+        if self._channels is not None:
+            value_type = self._channels.kind
         paths = {
             settings.series_field: (str | None, {"default": None}),
             settings.time_field: (int | float | datetime, {}),
@@ -137,6 +141,8 @@ class JsonTickDecoder:
 
     def _values(self, ticks: list[Any], problem: dict[int, tuple[str, str]]) -> Float:
         values = list(map(self._value, ticks))
+        if self._channels is not None:
+            return self._numbers_of(self._channels, values, problem)
         if self._codes is not None:
             return self._ids(self._codes, ticks, values, problem)
         if self._to_float is not None:
@@ -145,6 +151,18 @@ class JsonTickDecoder:
         for n in np.flatnonzero(overflows_float32(value)).tolist():
             problem.setdefault(n, ("not_finite", f"{value[n]:g} does not fit a float32"))
         return value
+
+    def _numbers_of(self, channels: ChannelValues, values: list[Any], problem: dict[int, tuple[str, str]]) -> Float:
+        """Numbers `[n, channels]`; what is wrong with one is a problem of its tick."""
+        flat, width, wrong = channels.flat(values), len(channels.channels), dict[int, tuple[str, str]]()
+        if self._to_float is not None:
+            flat = [self._to_float(text, place, wrong) for place, text in enumerate(flat)]
+        value = np.array(flat, np.float64)
+        for place in np.flatnonzero(overflows_float32(value)).tolist():
+            wrong.setdefault(place, ("not_finite", f"{value[place]:g} does not fit a float32"))
+        for place, (reason, text) in wrong.items():
+            problem.setdefault(place // width, (reason, f"{channels.channels[place % width]}: {text}"))
+        return value.reshape(-1, width)
 
     def _ids(
         self, codes: Vocabulary | CodeBook, ticks: list[Any], values: list[Any], problem: dict[int, tuple[str, str]]

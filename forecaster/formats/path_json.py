@@ -25,7 +25,7 @@ class PathsEncoder:
         """One message a forecast, keyed by its series."""
         if forecasts.paths is None:
             return []
-        columns = quantile_columns(forecasts)
+        columns = quantile_columns(forecasts.quantiles, forecasts.scale)
         rounded = round_to_scale(forecasts.paths, forecasts.scale).swapaxes(1, 2)
         texts = number_rows(rounded.reshape(-1, rounded.shape[-1]))
         paths = [b"],[".join(texts[low : low + rounded.shape[1]]) for low in range(0, len(texts), rounded.shape[1])]

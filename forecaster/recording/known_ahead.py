@@ -21,7 +21,7 @@ class KnownAhead:
         self._own = nothing if recording.covariates is None else recording.covariates
         self._past = len(settings.input.past_covariates)
         self._horizon = settings.model.horizon if settings.input.known_covariates else 0
-        self._key = _keys(recording, Grid(settings.stream.step), self._horizon)
+        self._key = _keys(recording, Grid.of(settings.stream), self._horizon)
         known, first = np.unique(self._key, return_index=True)
         self._known, self._first = np.append(known, NO_STEP), np.append(first, 0)
 
@@ -46,11 +46,12 @@ def _keys(recording: Recording, grid: Grid, horizon: int) -> Int:
     """A number for each tick's series and step, with room for a horizon between two series."""
     if not len(recording):
         return np.zeros(0, np.int64)
-    index = grid.index(recording.time_ms)
+    index = grid.index(grid.own_ms(recording.time_ms))
     if grid.step_ms is None:  # each event is a step
         order = np.lexsort((index, recording.series))
         index = np.empty(len(order), np.int64)
         index[order] = np.arange(len(order))
     index = index - index.min()
     keys: Int = recording.series * (index.max() + 1 + horizon) + index
-    return keys
+    asked_for: Int = np.where(grid.is_open(recording.time_ms), keys, -1)  # one in closed hours is never
+    return asked_for

@@ -23,8 +23,8 @@ class Columns:
     """Which columns hold what; None lets the header decide.
 
     `time` may be several joined by commas: date,time or year,month,day and on to the second. Several
-    value columns are averaged in a long file; in a wide one they are the series. With `coded` values are codes,
-    and `label` says of each row what is to be learnt of it.
+    value columns are averaged in a long file; in a wide one they are the series, but for the `channels` of a
+    multivariate one. With `coded` values are codes, and `label` says of each row what is to be learnt of it.
     """
 
     time: str | None = None
@@ -36,7 +36,10 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The columns of one file. Without `series` the file is wide: `values` are its series."""
+    """The columns of one file. Without `series` the file is wide: `values` are its series.
+
+    With `channels` they are those of each tick, in a wide file of one series, which has the file's `name`.
+    """
 
     time: tuple[str, ...]
     series: str | None
@@ -44,6 +47,8 @@ class Layout:
     label: str | None = None
     coded: bool = False
     covariates: tuple[str, ...] = ()
+    channels: bool = False
+    name: str = ""
 
     @classmethod
     def choose(cls, path: Path, header: Sequence[str], settings: InputSettings, columns: Columns) -> "Layout":
@@ -51,7 +56,9 @@ class Layout:
         time = _time_columns(path, header, settings, columns.time)
         label = _label_column(header, settings, columns)
         series = columns.series or (settings.series_field if settings.series_field in header else None)
-        if series is not None:
+        if settings.channels:
+            values = settings.channels
+        elif series is not None:
             values = columns.value or (_pick(path, header, (settings.value_field,)),)
         else:  # a column without a name is a row number that a writer put there
             other = {*time, label, *settings.covariates}
@@ -60,7 +67,8 @@ class Layout:
             raise ConfigError(f"{path}: has no column beside {','.join(time)!r}")
         if columns.coded and series is not None and len(values) > 1:
             raise ConfigError(f"{path}: {','.join(values)}: codes have no mean: name one value column")
-        layout = cls(time, series, values, label, columns.coded, settings.covariates)
+        of_channels = bool(settings.channels), path.name.split(".")[0]
+        layout = cls(time, series, values, label, columns.coded, settings.covariates, *of_channels)
         for name in layout.names:
             _pick(path, header, (name,))
             if header.count(name) > 1:
@@ -73,6 +81,11 @@ class Layout:
         one_each = [name for name in (self.series, self.label) if name]
         return list(dict.fromkeys((*self.time, *one_each, *self.values, *self.covariates)))
 
+    @property
+    def wide(self) -> tuple[str, ...]:
+        """The series of a file without a series column."""
+        return (self.name,) if self.channels else self.values
+
     def ticks(self, table: Table, times: Times) -> Recording:
         """The rows of `table` as ticks; those of a wide row one after another."""
         time_ms = times.read(table)
@@ -81,7 +94,9 @@ class Layout:
         given = np.stack([numbers(table, name) for name in self.covariates], axis=1) if self.covariates else None
         if self.series is not None:
             names, series = labels(table, self.series)
-            value = np.mean(values, axis=0)
+            value = np.stack(values, axis=1) if self.channels else np.mean(values, axis=0)
+        elif self.channels:
+            names, series, value = [self.name], np.zeros(len(time_ms), np.int64), np.stack(values, axis=1)
         else:
             rows, width = len(time_ms), len(values)
             names, series = list(self.values), np.tile(np.arange(width), rows)

@@ -78,7 +78,7 @@ def _names(path: Path, settings: InputSettings, columns: Columns) -> list[str]:
     with closing(_open(path)) as file:
         layout = Layout.choose(path, file.header, settings, columns)
         if layout.series is None:
-            return list(layout.values)
+            return list(layout.wide)
         found: dict[str, None] = {}
         for table in file.tables([layout.series]):
             found |= dict.fromkeys(labels(table, layout.series)[0])

@@ -9,12 +9,12 @@ import numpy as np
 from forecaster.records import Bool, Float, Int
 from forecaster.vocabulary import CodeBook
 
-ROW = np.dtype([("series", "<i8"), ("time_ms", "<i8"), ("value", "<f8")])
-
 
 @dataclass(frozen=True, slots=True)
 class Recording:
     """`n` ticks: `series` is the row in `names`, `time_ms` epoch milliseconds, `value` NaN where missing.
+
+    Where a tick has a number for each of several channels, `value` is `[n, channels]`.
 
     A part of a longer recording has names of its own. `partition` is the topic's where the ticks were
     read from Kafka: event time goes on in each partition by itself. Where the values are codes, `value` is the
@@ -47,10 +47,10 @@ class Recording:
         taken = {name: column[rows] for name in columns if (column := getattr(self, name)) is not None}
         return replace(self, **taken)
 
-    def ticks(self) -> Iterator[tuple[str, int, float | str]]:
-        """Every tick as (series, epoch milliseconds, value): a number or a code, NaN for a missing one."""
+    def ticks(self) -> Iterator[tuple[str, int, float | str | list[float]]]:
+        """Every tick as (series, epoch milliseconds, value): a number, a code or several, NaN for a missing one."""
         series = (self.names[n] for n in self.series.tolist())
-        values: list[float | str] = self.value.tolist()
+        values: list[float | str | list[float]] = self.value.tolist()
         if self.codes:
             values = [self.codes[int(n)] if n == n else n for n in self.value.tolist()]  # noqa: PLR0124  # NaN
         return zip(series, self.time_ms.tolist(), values, strict=True)
@@ -72,14 +72,14 @@ def join(parts: Iterable[Recording]) -> Recording:
     """All ticks of `parts` in one recording; series of one name are one series, in order of appearance."""
     number: dict[str, int] = {}
     book = CodeBook()
-    series, time_ms, value = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
+    series, time_ms, value = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], list[Float]()
     covariates = []
     for part in recoded(parts, book):
         series.append(_renumber(part, number))
         time_ms.append(part.time_ms)
         value.append(part.value)
         covariates += [] if part.covariates is None else [part.covariates]
-    columns = np.concatenate(series), np.concatenate(time_ms), np.concatenate(value)
+    columns = np.concatenate(series), np.concatenate(time_ms), np.concatenate(value or [np.zeros(0)])
     given = np.concatenate(covariates) if covariates else None
     return Recording(list(number), *columns, codes=book.codes, labels=book.labels, covariates=given)
 
@@ -116,7 +116,8 @@ class Fingerprint:
         """Take the ticks of `part`, which come after those of the parts before it."""
         given = part.covariates
         also = [] if given is None else [("covariates", "<f8", given.shape[1:])]
-        rows = np.zeros(len(part), np.dtype([*ROW.descr, *also]))
+        own = [("series", "<i8"), ("time_ms", "<i8"), ("value", "<f8", part.value.shape[1:])]
+        rows = np.zeros(len(part), np.dtype([*own, *also]))
         rows["series"] = _renumber(part, self._number)
         rows["time_ms"] = part.time_ms
         rows["value"] = np.where(np.isnan(part.value), np.nan, part.value)  # a NaN has many bit patterns

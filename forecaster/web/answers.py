@@ -32,6 +32,12 @@ class Head(msgspec.Struct, frozen=True):
     maturity: str = ""
     step_ms: Annotated[int, Meta(ge=1, le=LONGEST_MS)] | None = None
     horizon: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    times: tuple[int, ...] = ()
+
+    @property
+    def even_step_ms(self) -> int | None:
+        """Milliseconds from each step to the next; None where closed hours lie between: then steps are counted."""
+        return None if self.times else self.step_ms
 
 
 class Fan(msgspec.Struct, frozen=True):
@@ -95,7 +101,7 @@ class Answers:
         head = self.head
         if head is None:
             return {}
-        told = {"kind": head.kind, "origin": head.origin, "step_ms": head.step_ms, "horizon": head.horizon}
+        told = {"kind": head.kind, "origin": head.origin, "step_ms": head.even_step_ms, "horizon": head.horizon}
         told |= {"model": head.model, "maturity": head.maturity, "ratio": self.ratio}
         told |= {"scored": sum(one.errors is not None for one in self._past)}
         try:
@@ -133,15 +139,15 @@ def _ratio(errors: list[tuple[float, float]]) -> float | None:
 
 def _ended(past: Head, now: Head, times_ms: Int) -> bool:
     """Whether the last step of `past` is over at the origin of `now`; without a grid, observations are counted."""
-    if past.step_ms is not None:
-        return now.origin - past.origin >= past.horizon * past.step_ms
+    if past.even_step_ms is not None:
+        return now.origin - past.origin >= past.horizon * past.even_step_ms
     return len(times_ms) - int(np.searchsorted(times_ms, past.origin, "right")) >= past.horizon
 
 
 def _after(head: Head, times_ms: Int, values: Float) -> Float:
     """What came at each step of a forecast, NaN where nothing did."""
-    if head.step_ms is not None:
-        return at(times_ms, values, head.origin + head.step_ms * np.arange(1, head.horizon + 1))
+    if head.even_step_ms is not None:
+        return at(times_ms, values, head.origin + head.even_step_ms * np.arange(1, head.horizon + 1))
     first = int(np.searchsorted(times_ms, head.origin, "right"))
     found: Float = np.full(head.horizon, np.nan)
     came = values[first : first + head.horizon]

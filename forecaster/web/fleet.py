@@ -45,7 +45,7 @@ class Fleet:
             self.counts["unreadable"] += len(ticks.faults)
             for name, row in zip(ticks.series, ticks.record.tolist(), strict=True):
                 self._see(name, int(records.timestamp_ms[row]), now_ms)
-            if len(ticks) and not self._coded:
+            if len(ticks) and not self._coded and ticks.value.ndim == 1:  # neither codes nor several numbers are drawn
                 drawn = ticks.take(np.array([name in self._answers for name in ticks.series]))
                 self._observed.add(int(records.partition[0]), drawn)
 

@@ -19,7 +19,10 @@ class Observed:
         self._slot: dict[str, int] = {}
 
     def add(self, partition: int, ticks: TickBatch) -> None:
-        """Take the ticks of one partition, in the order of their records."""
+        """Take the ticks of one partition, in the order of their records; those of several channels are not drawn."""
+        if ticks.value.ndim > 1:
+            return
+        ticks = ticks.take(self._windows.grid.is_open(ticks.time_ms))
         where = np.full(len(ticks), partition)
         _, block = self._windows.admit(where, ticks.series, ticks.time_ms, ticks.value)
         self._grow()

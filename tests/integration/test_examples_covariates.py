@@ -11,7 +11,7 @@ from integration.test_run import assert_equal_forecasts, published
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
-SMALL = {"MODEL__UNITS": "[8]", "MODEL__CONTEXT_LENGTH": "96", "TRAINING__EPOCHS": "6"}
+SMALL = {"MODEL__UNITS": "[8]", "MODEL__CONTEXT_LENGTH": "96", "TRAINING__EPOCHS": "12"}
 SMALL |= {"TRAINING__STEPS_PER_EPOCH": "20", "TRAINING__BATCH_SIZE": "16", "TRAINING__LEARNING_RATE": "0.02"}
 ROUNDS, HORIZON, START_MS, HOUR = 600, 24, 1_700_002_800_000, 3_600_000
 

@@ -53,7 +53,7 @@ def card(manifest: Manifest, origin: Origin) -> Markup:
 
 def _model(manifest: Manifest) -> Facts:
     network, step_ms = manifest.network, manifest.step_ms
-    seasons = ", ".join(format_duration(n * (step_ms or 1)) for n in manifest.features.seasons)
+    seasons = ", ".join(manifest.features.season_names(step_ms))
     shape = network.model_dump(mode="json", exclude={"inputs", "horizon", "quantiles"})
     return [
         ("name and version", f"{manifest.name}@{manifest.version}"),

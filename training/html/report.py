@@ -88,7 +88,7 @@ class HtmlReport:
         sections: dict[str, Markup],
     ) -> None:
         model = f"{manifest.name}@{manifest.version}"
-        ticks, names = sum(observed.ticks.values()), observed.series
+        ticks, names = sum(observed.ticks.values()) // observed.windows.channels.width, observed.series
         named = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
         subtitle = f"{ticks:,} ticks of {len(names):,} series ({named}), written {self._made:%Y-%m-%d %H:%M} UTC"
         sections["Model card"] = card(manifest, Origin(self._command, self._made, data_sha256))
@@ -105,9 +105,8 @@ def report_on_training(recording: Recording, settings: Settings, bundle: Path, r
     try:
         results = backtest(recording, settings, manifest, network, behind, report.watch(manifest))
     except NothingToScoreError:
-        observed = observe(
-            recording, settings.stream, manifest.context_length, log=manifest.features.transform == "log"
-        )
+        log, channels = manifest.features.transform == "log", manifest.network.channels
+        observed = observe(recording, settings.stream, manifest.context_length, log=log, channels=channels)
         report.write_unscored(manifest, observed, recording.fingerprint())
         return
     report.write(manifest, network, results, as_json(results, manifest) | {"data_sha256": recording.fingerprint()})

@@ -53,7 +53,7 @@ def fan(one: Shown, observed: Observed, manifest: Manifest) -> Any:
     The aggregate of a horizon is drawn all along it.
     """
     levels, step_ms = manifest.network.quantiles, manifest.step_ms
-    horizon = manifest.network.horizon
+    horizon, grid = manifest.network.horizon, observed.windows.grid
     quantiles, actual = (np.repeat(array, horizon // len(array), axis=0) for array in (one.quantiles, one.actual))
     time_ms, value = observed.values(observed.series.index(one.series))
     origin = int(np.searchsorted(time_ms, one.origin_ms))
@@ -62,7 +62,8 @@ def fan(one: Shown, observed: Observed, manifest: Manifest) -> Any:
     if step_ms is None:
         back, x = (before - origin).astype(np.float64), ahead.astype(np.float64)
     else:
-        back, x = time_ms[before].astype(np.float64), (one.origin_ms + step_ms * ahead).astype(np.float64)
+        back = time_ms[before].astype(np.float64)
+        x = grid.ahead_ms(np.array([one.origin_ms]), horizon)[0].astype(np.float64)
     traces = [*_bands(x, quantiles, levels)]
     traces.append(line(x, quantiles[:, levels.index(0.5)], "forecast", MODEL.light, width=2.5))
     come = np.concatenate([value[before], actual])

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 from forecaster.config import format_duration
@@ -132,16 +133,18 @@ def _caution(scores: dict[str, Any], moments: int) -> list[str]:
 
 def settings_toml(manifest: Manifest) -> str:
     """The configuration that trains such a model."""
-    network, step_ms = manifest.network, manifest.step_ms
+    network, step_ms, clock = manifest.network, manifest.step_ms, manifest.features.clock
     sections: dict[str, dict[str, Any]] = {
-        "stream": {"step": "tick" if step_ms is None else format_duration(step_ms), "bar": manifest.bar},
+        "stream": {"step": "tick" if step_ms is None else format_duration(step_ms), "bar": manifest.bar}
+        | ({} if clock is None else {"time_zone": clock.time_zone}),
+        "stream.sessions": {} if clock is None else clock.sessions.model_dump(mode="json", exclude_defaults=True),
         "model": {
             "bundle": "model",
             "horizon": network.horizon,
             "aggregate": network.aggregate,
             "quantiles": network.quantiles,
             "context_length": manifest.context_length,
-            "seasons": [format_duration(n * (step_ms or 1)) for n in manifest.features.seasons],
+            "seasons": manifest.features.season_names(step_ms),
             "transform": manifest.features.transform,
             "network": network.kind,
             "segment_length": network.segment_length,
@@ -152,7 +155,7 @@ def settings_toml(manifest: Manifest) -> str:
         "training": manifest.training.get("settings", {}),
     }
     lines: list[str] = []
-    for section, settings in sections.items():
+    for section, settings in filter(itemgetter(1), sections.items()):
         lines += ["", f"[{section}]"]
         lines += [f"{name} = {json.dumps(value)}" for name, value in settings.items() if value is not None]
     return "\n".join(lines[1:])

@@ -10,7 +10,6 @@ export function figure(frame) {
   const place = axis(frame);
   frame.time_ms.forEach((time, n) => put(place.observed(time, n), 0, frame.value[n]));
 
-  const last = frame.time_ms.at(-1) ?? -Infinity;
   for (const past of frame.past ?? []) {
     if (!(past.origin >= frame.time_ms[0])) continue; // from before what is kept of the series
     const middle = past.levels.indexOf("0.5");
@@ -19,6 +18,7 @@ export function figure(frame) {
       if (x > place.newest) return; // it is beside what happened, not ahead of it
       [past.bands[0], past.bands.at(-1), past.bands[middle]].forEach((band, column) => put(x, column + 1, band[n]));
     });
+    if (past.step.length === 1) continue; // fans of one step make one line
     for (const column of [1, 2, 3]) put(place.ahead(past.origin, 0.5), column, null);
   }
 
@@ -33,7 +33,7 @@ export function figure(frame) {
 
   const x = [...rows.keys()].sort((a, b) => a - b);
   const columns = Array.from({ length: 4 + (fan?.bands.length ?? 0) }, (_, column) => x.map((one) => rows.get(one)[column]));
-  return { data: [x, ...columns], levels: fan?.levels ?? [], timed: place.timed, newest: place.newest, last };
+  return { data: [x, ...columns], levels: fan?.levels ?? [], timed: place.timed, newest: place.newest };
 }
 
 // Where things lie: at their time in seconds, or without a step at their number, the newest observation at 0.

@@ -1,0 +1,96 @@
+{{- /* `value` as TOML: strings, numbers and switches are written as in JSON. */}}
+{{- define "forecaster.tomlValue" -}}
+{{- if kindIs "map" . -}}
+{ {{- range $index, $key := keys . | sortAlpha }}{{ if $index }},{{ end }} {{ $key }} = {{ include "forecaster.tomlValue" (get $ $key) }}{{ end }} }
+{{- else if kindIs "slice" . -}}
+[{{ range $index, $part := . }}{{ if $index }}, {{ end }}{{ include "forecaster.tomlValue" $part }}{{ end }}]
+{{- else -}}
+{{- toJson . -}}
+{{- end -}}
+{{- end }}
+
+{{- /* The settings in `tree`, and its sections under their names behind `path`. */}}
+{{- define "forecaster.toml" -}}
+{{- range $key, $value := .tree }}{{ if not (or (kindIs "map" $value) (kindIs "invalid" $value)) }}
+{{ $key }} = {{ include "forecaster.tomlValue" $value }}
+{{- end }}{{ end }}
+{{- $path := .path }}
+{{- range $key, $value := .tree }}{{ if kindIs "map" $value }}
+
+[{{ $path }}{{ $key }}]
+{{- include "forecaster.toml" (dict "tree" $value "path" (printf "%s%s." $path $key)) }}
+{{- end }}{{ end }}
+{{- end }}
+
+{{- define "forecaster.protocol" -}}
+{{- dig "kafka" "security_protocol" "PLAINTEXT" .Values.config -}}
+{{- end }}
+
+{{- /* How the user of the secret is told: password, token, cert, or nothing. */}}
+{{- define "forecaster.credential" -}}
+{{- if hasPrefix "SASL" (include "forecaster.protocol" .) -}}
+{{- ternary "token" "password" (eq (dig "kafka" "sasl_mechanism" "" .Values.config) "OAUTHBEARER") -}}
+{{- else if and (eq (include "forecaster.protocol" .) "SSL") (include "forecaster.userSecret" .) -}}
+cert
+{{- end -}}
+{{- end }}
+
+{{- define "forecaster.bundle" -}}
+{{- $model := .Values.model -}}
+{{- if eq $model.source "claim" }}/models/{{ $model.claim.path }}
+{{- else if eq $model.source "imageVolume" }}/models/{{ $model.image.path }}
+{{- else if eq $model.source "image" }}/models
+{{- else }}/models/current
+{{- end -}}
+{{- end }}
+
+{{- /* What depends on the pod, over what the user set. */}}
+{{- define "forecaster.settings" -}}
+{{- $kafka := dict -}}
+{{- if .Values.kafka.caSecret.name }}{{ $_ := set $kafka "ssl_ca_file" "/etc/kafka/ca.crt" }}{{ end -}}
+{{- $credential := include "forecaster.credential" . -}}
+{{- if eq $credential "password" }}{{ $_ := set $kafka "sasl_password_file" "/etc/kafka/password" }}
+{{- else if eq $credential "token" }}{{ $_ := set $kafka "sasl_token_file" "/etc/kafka/token" }}
+{{- else if eq $credential "cert" }}
+{{- $_ := merge $kafka (dict "ssl_cert_file" "/etc/kafka/user.crt" "ssl_key_file" "/etc/kafka/user.key") }}
+{{- end -}}
+{{- $owned := dict "kafka" $kafka "model" (dict "bundle" (include "forecaster.bundle" .)) -}}
+{{- if dig "web" "enabled" false .Values.config }}{{ $_ := set $owned "web" (dict "host" "0.0.0.0") }}{{ end -}}
+{{- if .Values.strimzi.topics.enabled }}{{ $_ := set $owned "topics" (dict "create" false) }}{{ end -}}
+{{- toJson (mergeOverwrite (deepCopy .Values.config) $owned) -}}
+{{- end }}
+
+{{- define "forecaster.daemonToml" -}}
+{{- include "forecaster.toml" (dict "tree" (include "forecaster.settings" . | fromJson) "path" "") | trim -}}
+{{- end }}
+
+{{- define "forecaster.trainingToml" -}}
+{{- $settings := include "forecaster.settings" . | fromJson -}}
+{{- $_ := unset $settings.model "bundle" -}}
+{{- include "forecaster.toml" (dict "tree" (mergeOverwrite $settings (deepCopy .Values.training.config)) "path" "") | trim -}}
+{{- end }}
+
+{{- define "forecaster.metricsPort" -}}
+{{- dig "metrics" "port" 9108 .Values.config -}}
+{{- end }}
+
+{{- /* The live page's port, or nothing. */}}
+{{- define "forecaster.webPort" -}}
+{{- if dig "web" "enabled" false .Values.config }}{{ dig "web" "port" 8080 .Values.config }}{{ end -}}
+{{- end }}
+
+{{- /* Ports of the brokers, and of the server that has the bundle; of a secret address the usual one. */}}
+{{- define "forecaster.egressPorts" -}}
+{{- $ports := list -}}
+{{- range splitList "," (dig "kafka" "bootstrap_servers" "localhost:9092" .Values.config) }}
+{{- $ports = append $ports (splitList ":" . | last | trim | int) }}
+{{- end -}}
+{{- if eq .Values.model.source "url" }}
+{{- $url := urlParse .Values.model.url.address -}}
+{{- $usual := ternary 80 443 (eq $url.scheme "http") -}}
+{{- $ports = append $ports (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default $usual | int) -}}
+{{- end -}}
+{{- if and .Values.removeMembers (eq .Values.workload "StatefulSet") }}{{ $ports = append $ports (include "forecaster.metricsPort" . | int) }}{{ end -}}
+{{- if gt (int .Values.training.workers) 1 }}{{ $ports = append $ports 2222 }}{{ end -}}
+{{- $ports | uniq | toJson -}}
+{{- end }}

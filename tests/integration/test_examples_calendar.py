@@ -1,0 +1,100 @@
+"""The configurations of docs/examples for time zones and sessions: trained small, served on a real Kafka."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from integration.daemon import ROOT, Stream, forecaster
+from integration.helpers import wait_until
+from integration.test_run import assert_equal_forecasts, published
+from jsonschema import Draft202012Validator
+
+from forecaster.bundle import load_configured
+from forecaster.config import load_settings
+from forecaster.grid import Grid
+from forecaster.recording import Columns, read_recording
+from training.backtest import Part, backtest
+from training.origins import Choice
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+
+SMALL = {"MODEL__UNITS": "[8]", "TRAINING__EPOCHS": "2", "TRAINING__STEPS_PER_EPOCH": "5", "TRAINING__BATCH_SIZE": "8"}
+SERIES = ("a", "b")
+BEGIN_MS = (
+    1_741_608_000_000  # 10 March 2025, noon: a Monday on which New York has changed its clocks and London has not
+)
+HOUR_MS, MINUTE_MS = 3_600_000, 60_000
+
+
+def write_history(path: Path, times_ms: np.ndarray, zone: str) -> None:
+    """Values with a day on the clock of `zone`."""
+    random = np.random.default_rng(0)
+    clock = [datetime.fromtimestamp(time_ms / 1_000, ZoneInfo(zone)) for time_ms in times_ms]
+    minutes = [local.hour * 60 + local.minute for local in clock]
+    values = 20 + 5 * np.sin(2 * np.pi * np.array(minutes) / 1_440) + random.normal(0, 0.5, (len(SERIES), len(minutes)))
+    rows = [
+        f"{name},{time_ms},{values[s, n]:.3f}" for n, time_ms in enumerate(times_ms) for s, name in enumerate(SERIES)
+    ]
+    path.write_text("\n".join(["series,ts,value", *rows]))
+
+
+@pytest.fixture(params=["time_zone", "sessions"])
+def served(request, kafka, tmp_path, monkeypatch):
+    """The name of an example, its stream after training and serving, the times of its ticks, and the outcomes."""
+    name, bundle, history = request.param, tmp_path / "bundle", tmp_path / "history.csv"
+    times_ms = BEGIN_MS + {"time_zone": HOUR_MS * np.arange(600), "sessions": 10 * MINUTE_MS * np.arange(2_000)}[name]
+    write_history(history, times_ms, {"time_zone": "Europe/London", "sessions": "America/New_York"}[name])
+    for setting, value in {**SMALL, "MODEL__BUNDLE": str(bundle)}.items():
+        monkeypatch.setenv(f"FORECASTER_{setting}", value)
+    stream = Stream(kafka, tmp_path, (ROOT / "docs" / "examples" / f"{name}.toml").read_text("utf-8"))
+    shared = "--config", str(stream.config), "--input", str(history)
+    for command in (
+        ("train", *shared, "--out", str(bundle)),
+        ("produce", *shared),
+        ("replay", *shared, "--out", str(tmp_path / "replay.jsonl")),
+    ):
+        done = forecaster(*command)
+        assert done.returncode == 0, done.stderr
+    ticks = len(SERIES) * len(times_ms)
+    with stream.daemon() as daemon:
+        wait_until(lambda: sum(daemon.outcomes().values()) >= ticks, 60, what="an outcome for every tick")
+        outcomes = daemon.outcomes()
+        assert daemon.terminate() == 0
+    return name, stream, times_ms, outcomes
+
+
+def test_an_example_is_trained_and_served_as_it_stands_and_a_backtest_scores_the_same(served) -> None:
+    name, stream, times_ms, outcomes = served
+    settings = load_settings(stream.config)
+    opened = int(Grid.of(settings.stream).is_open(times_ms).sum())
+    closed = len(times_ms) - opened
+    taken = "forecast" if name == "time_zone" else "aggregated"
+    counts = {taken: len(SERIES) * opened, "rejected": len(SERIES) * closed}
+    assert outcomes == {outcome: count for outcome, count in counts.items() if count}
+    assert (closed > 0) == (name == "sessions")
+
+    forecasts = published(stream)
+    validator = Draft202012Validator(json.loads((ROOT / "docs" / "forecast.schema.json").read_text("utf-8")))
+    for forecast in forecasts:
+        validator.validate(forecast)
+        assert len(forecast.get("times", [])) == (forecast["horizon"] if name == "sessions" else 0)
+    replayed = (stream.folder / "replay.jsonl").read_text("utf-8").splitlines()
+    assert_equal_forecasts(forecasts, [json.loads(line) for line in replayed])
+
+    manifest, network = load_configured(settings)
+    recording = read_recording([stream.folder / "history.csv"], settings.input, Columns())
+    parts: list[Part] = []
+    backtest(recording, settings, manifest, network, Choice(start_ms=0), parts.append)
+    scored = {
+        (part.series, origin): quantiles
+        for part in parts
+        for origin, quantiles in zip(part.origin_ms.tolist(), part.quantiles, strict=True)
+    }
+    assert {(forecast["series"], forecast["origin"]) for forecast in forecasts} == scored.keys()
+    for forecast in forecasts:
+        expected = scored[forecast["series"], forecast["origin"]]
+        found = np.array(list(forecast["quantiles"].values())).T
+        assert (np.abs(found - expected) <= 1e-5 * np.maximum(1, np.abs(expected))).all()

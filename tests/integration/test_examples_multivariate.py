@@ -1,0 +1,92 @@
+"""The configuration of docs/examples for multivariate series: trained small, served on a real Kafka, as documented."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from integration.daemon import ROOT, Stream, forecaster
+from integration.helpers import create_topics, produce, read_topic, wait_until
+from integration.rigs import make_settings
+from jsonschema import Draft202012Validator
+
+from forecaster.config import InputSettings
+from forecaster.kafka.python_history import read_history
+from forecaster.recording import join
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+
+CHANNELS = ("temperature", "pressure", "flow")
+SMALL = {"MODEL__UNITS": "[8]", "TRAINING__EPOCHS": "2", "TRAINING__STEPS_PER_EPOCH": "5", "TRAINING__BATCH_SIZE": "8"}
+START_MS, HOUR_MS, ROUNDS, SERIES = 1_700_002_800_000, 3_600_000, 400, 2
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    """Hourly rows of a few boilers that have a day; of some rows the flow is not known."""
+    hours, random = np.arange(ROUNDS), np.random.default_rng(0)
+    wave = 20 + 5 * np.sin(2 * np.pi * hours / 24)
+    rows = ["series,ts,temperature,pressure,flow"]
+    for hour in hours.tolist():
+        for n in range(SERIES):
+            temperature, pressure, flow = wave[hour] * np.array([1, 0.1, 3]) + random.normal(0, 0.1, 3)
+            flow_text = "" if hour % 7 == 3 else f"{flow:.3f}"
+            rows.append(f"boiler-{n},{START_MS + HOUR_MS * hour},{temperature:.3f},{pressure:.3f},{flow_text}")
+    path = tmp_path / "history.csv"
+    path.write_text("\n".join(rows))
+    return path
+
+
+def test_the_example_is_trained_and_served_and_other_channels_are_refused(
+    kafka, history, tmp_path, monkeypatch
+) -> None:
+    bundle = tmp_path / "bundle"
+    for setting, value in {**SMALL, "MODEL__BUNDLE": str(bundle)}.items():
+        monkeypatch.setenv(f"FORECASTER_{setting}", value)
+    stream = Stream(kafka, tmp_path, (ROOT / "docs" / "examples" / "multivariate.toml").read_text("utf-8"))
+    shared = "--config", str(stream.config), "--input", str(history)
+    for command in (
+        ("train", *shared, "--out", str(bundle)),
+        ("produce", *shared),
+        ("replay", *shared, "--out", str(tmp_path / "replay.jsonl")),
+    ):
+        done = forecaster(*command)
+        assert done.returncode == 0, done.stderr
+    with stream.daemon() as daemon:
+        wait_until(lambda: daemon.metric("forecaster_forecasts_total") >= SERIES * ROUNDS, 60, what="every forecast")
+        assert daemon.outcomes() == {"forecast": SERIES * ROUNDS}
+        assert daemon.terminate() == 0
+    validator = Draft202012Validator(json.loads((ROOT / "docs" / "forecast.schema.json").read_text("utf-8")))
+    served = [json.loads(record.value) for record in read_topic(kafka, stream.output)]
+    for message in served:
+        validator.validate(message)
+        assert tuple(message["channels"]) == CHANNELS
+    replayed = [json.loads(line) for line in (tmp_path / "replay.jsonl").read_text("utf-8").splitlines()]
+    places = {(message["series"], message["origin"]): message for message in replayed}
+    for message in served:
+        other = places.pop((message["series"], message["origin"]))
+        for name in CHANNELS:
+            one, two = (whole["channels"][name]["point"] for whole in (message, other))
+            np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-3)
+    assert not places
+    monkeypatch.setenv("FORECASTER_INPUT__CHANNELS", '["temperature", "flow"]')
+    refused = forecaster("run", "--config", str(stream.config))
+    assert refused.returncode == 2
+    assert refused.stderr.strip().startswith("forecaster: input.channels: the configuration says")
+
+
+def test_channels_come_from_the_history_of_a_topic_too(kafka) -> None:
+    settings = make_settings(kafka)
+    settings = settings.model_copy(update={"input": InputSettings(channels=CHANNELS)})
+    create_topics(kafka, {settings.topics.input: 1})
+    values = [{"temperature": 1, "flow": 2.5, "note": "x"}, None, {"pressure": "high"}, {"pressure": 3}]
+    records = [
+        {"value": json.dumps({"series": "a", "ts": START_MS + n, "value": value}).encode()}
+        for n, value in enumerate(values)
+    ]
+    produce(kafka, settings.topics.input, records)
+    said: list[str] = []
+    ticks = join(read_history(settings, "test", None, said.append))
+    nan = np.nan
+    np.testing.assert_array_equal(ticks.value, [[1, nan, 2.5], [nan, nan, nan], [nan, 3, nan]])
+    assert "1 wrong_type" in said[0]
