@@ -18,7 +18,7 @@ from forecaster.bundle import save_bundle
 from forecaster.config import Settings
 from forecaster.features import FeatureSettings
 from forecaster.manifest import Manifest, NetworkSettings
-from forecaster.network import Network
+from forecaster.networks import make_network
 from forecaster.pipeline import Pipeline
 from forecaster.records import RecordBatch
 from forecaster.tile import Stage, no_stage
@@ -41,7 +41,7 @@ def make_manifest(
 
 
 def make_pipeline(manifest: Manifest, settings: Settings | None = None, stage: Stage = no_stage) -> Pipeline:
-    return Pipeline(settings or Settings(), manifest, Network(manifest.network, seed=0), stage)
+    return Pipeline(settings or Settings(), manifest, make_network(manifest.network), stage)
 
 
 class Stages:
@@ -81,7 +81,7 @@ def resident_bytes() -> int:
 def main() -> None:
     folder, horizon, context = sys.argv[1:]
     manifest = make_manifest(int(horizon), int(context))
-    save_bundle(Path(folder), manifest, Network(manifest.network, seed=0))
+    save_bundle(Path(folder), manifest, make_network(manifest.network))
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ class Reader:
         if match and match[1] == "run":
             return self._start(command)
         if match:
-            return self._forecaster(shlex.split(command)[1:])
+            return self._forecaster(shlex.split(command, comments=True)[1:])
         if "kcat" in command:
             tool("kcat")
             self._wait_for_every_tick()
@@ -124,7 +124,9 @@ class Reader:
     def _start(self, command: str) -> str:
         assert self.daemon is None, "one daemon a page"
         with (self.folder / "daemon.log").open("w") as log:
-            self.daemon = subprocess.Popen([sys.executable, "-m", "forecaster", *shlex.split(command)[1:]], stderr=log)
+            self.daemon = subprocess.Popen(
+                [sys.executable, "-m", "forecaster", *shlex.split(command, comments=True)[1:]], stderr=log
+            )
         wait_until(lambda: self._get("/readyz") == "ok\n", 240, what="readiness")
         return ""
 

@@ -89,7 +89,7 @@ def test_a_page_for_the_night_names_metrics_and_commands_that_exist(page: Path) 
 def test_prometheus_takes_the_rules_and_each_fires_and_resolves_as_it_should(arguments: tuple[str, Path]) -> None:
     command, path = arguments
     done = subprocess.run(
-        [tool("promtool"), command, "rules", str(path)], capture_output=True, text=True, check=False, timeout=60
+        [tool("promtool"), command, "rules", str(path)], capture_output=True, text=True, check=False, timeout=240
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

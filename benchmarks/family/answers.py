@@ -82,16 +82,17 @@ def seconds(call: Callable[[], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--paths", type=int, default=16)
-    paths = parser.parse_args().paths
-    print(f"{'task':10} {'series':>7} {'us a tick':>10} {'bytes':>7}")
-    for task in SHAPES:
-        line = pipeline(task, paths)
+    parser.add_argument("--only", nargs="*", choices=SHAPES, default=list(SHAPES), help="these tasks alone")
+    options = parser.parse_args()
+    print(f"{'task':12} {'series':>7} {'us a tick':>10} {'bytes':>7}")
+    for task in options.only:
+        line = pipeline(task, options.paths)
         line.inference.engine.warm_up()
         for series in (1, 1_000):
             rounds = [batch(task, series, (series > 1) * 100 + step) for step in range(BATCHES + 2)]
             took = [seconds(partial(line.process, records)) for records in rounds[:-1]][1:]
             size = len(line.process(rounds[-1]).messages[0].value or b"")
-            print(f"{task:10} {series:7} {1e6 * min(took) / series:10.1f} {size:7}", flush=True)
+            print(f"{task:12} {series:7} {1e6 * min(took) / series:10.1f} {size:7}", flush=True)
 
 
 if __name__ == "__main__":

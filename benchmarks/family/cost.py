@@ -23,6 +23,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "gru_64_64": {"units": (64, 64)},
     "lstm_64_64": {"units": (64, 64), "cell": "lstm"},
     "gru_64_maximum": {"aggregate": "max"},
+    "gru_64_7_channels": {"channels": tuple("abcdefg")},
 }
 SERIES, HORIZON = (1, 64, 1_024), 96
 
@@ -42,8 +43,9 @@ def measure(*, quick: bool) -> Report:
 def made(changes: dict[str, Any]) -> Pipeline:
     """The line with a network like that of all benchmarks but for `changes`, compiled."""
     manifest = make_manifest(HORIZON)
-    network = NetworkSettings(**manifest.network.model_dump() | changes)
-    line = make_pipeline(manifest.model_copy(update={"network": network}))
+    inputs = manifest.network.inputs + ("channels" in changes)
+    network = NetworkSettings(**manifest.network.model_dump() | changes | {"inputs": inputs})
+    line = make_pipeline(manifest.model_copy(update={"network": network, "kind": network.message_kind}))
     line.inference.engine.warm_up()
     return line
 
@@ -54,10 +56,11 @@ def seconds(line: Pipeline, series: int, batches: int) -> float:
     line.windows.grow()
     random, took = np.random.default_rng(0), []
     for step in range(batches):
-        values, fresh = random.normal(20, 1, series), np.full(series, step == 0)
+        values, fresh = random.normal(20, 1, (series, *line.windows.channels.shape)), np.full(series, step == 0)
         block = Block(slots, np.full(series, step), values, np.arange(series), fresh)
         begun = time.process_time()
-        line.inference.run(block, np.ones(series, bool))
+        rows, of = line.windows.channels.spread(block)
+        line.windows.channels.gathered(line.inference.run(rows, np.ones(len(of), bool)), of)
         took.append(time.process_time() - begun)
     return statistics.median(took)
 

@@ -27,7 +27,7 @@ from forecaster.web.reader import TopicReader
 from forecaster.web.viewers import Viewers
 from forecaster.web.vitals import Vitals
 
-NICENESS = 15  # where every core is busy it gets a thirtieth of one: the forecasts come first
+NICENESS = 15  # where every core is busy the forecasts come first
 GRACE_S = 1
 SPARE_CONNECTIONS = 100  # for files and searches, beside those of the viewers
 MOST_HEADERS = 2**14  # bytes

@@ -44,7 +44,7 @@ def parse(text: str) -> Scrape:
     """The metrics in the text of a scrape."""
     ticks = lag = series = 0.0
     model, latency = "", []
-    shown = "\n".join(line for line in text.splitlines() if line.startswith(SHOWN))  # parsing all takes 10 ms
+    shown = "\n".join(line for line in text.splitlines() if line.startswith(SHOWN))  # parsing is slow
     for family in text_string_to_metric_families(shown + "\n"):
         for sample in family.samples:
             if sample.name == "forecaster_ticks_total":
