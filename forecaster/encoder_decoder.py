@@ -1,7 +1,7 @@
 """The encoder–decoder in Keras 3 operations (Cho et al. 2014, Sutskever et al. 2014), with attention or without.
 
-A GRU reads the window: of each step what level and profile leave over, whether it is missing, and its calendar
-terms. Its final state starts a second GRU, which goes through the horizon step by step: it is fed its own last
+A GRU, or an LSTM, reads the window: of each step what level and profile leave over, whether it is missing, and its
+calendar terms. Its final state starts a second one, which goes through the horizon step by step: it is fed its own last
 point and the calendar terms of the step, which are known ahead, and its state gives the quantiles. A linear skip
 from the features at the origin, which reach further back than the window, and from the recent profiles adds to them,
 as in the network with carried state.
@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from forecaster.attention import Attention, Memory
+from forecaster.cells import CELLS, State
 from forecaster.manifest import NetworkSettings
 from forecaster.network import RecentProfiles, ordered_quantiles
 from forecaster.past import CLIP, Past, right_padded
@@ -33,8 +34,9 @@ class EncoderDecoder(keras.Model):  # type: ignore[misc]  # keras ships no types
         self.lengths = halvings(settings.inputs)
         (units,) = settings.units
         drawn = int(np.random.default_rng(seed).integers(2**31))
+        self.cell = CELLS[settings.cell]
         self.encoder, self.decoder = (
-            keras.layers.GRU(
+            self.cell.layer(
                 units,
                 return_sequences=name == "encoder",
                 kernel_initializer=keras.initializers.GlorotUniform(drawn + layer),
@@ -110,46 +112,57 @@ class EncoderDecoder(keras.Model):  # type: ignore[misc]  # keras ships no types
         """With attention: the share of each step of a window in each of the horizon, `[batch, horizon, steps]`."""
         assert self.attention is not None  # noqa: S101  # the caller has looked
         states, _ = self._decoded(windows, length, calendar, self.offset(features, recent))
-        return self.attention.weights(states, self.attention.memory(self.encoder(windows), length))
+        return self.attention.weights(states, self.attention.memory(self.encoded(windows)[0], length))
+
+    def encoded(self, windows: Tensor) -> State:
+        """The encoder's state `[batch, rounds, units]` after each round of `windows`, what it puts out first."""
+        if len(self.cell.state) == 1:
+            return (self.encoder(windows),)
+        valid, zero = (
+            ops.ones_like(windows[..., 0], dtype="bool"),
+            ops.zeros((windows.shape[0], self.settings.units[0])),
+        )
+        start = tuple(zero for _ in self.cell.state)
+        return self.cell.states(self.encoder.cell, windows, valid, start, ops.matmul)[0]
 
     def _decoded(self, windows: Tensor, length: Tensor, calendar: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
         """The decoder's states and what its outputs are made of `[batch, horizon, units]`; it is fed its own points."""
-        start, memory = self.start(self.encoder(windows), windows, length)
+        start, memory = self.start(self.encoded(windows), windows, length)
 
         def step(carry: tuple[Tensor, ...], row: tuple[Tensor, Tensor]) -> tuple[Any, Any]:
-            state, shown, fed = carry
+            *state, shown, fed = carry
             terms, of_step = row
             state, shown = self.decode(state, shown, fed, terms, memory)
-            carry = state, shown, self.point(shown, of_step)
+            carry = *state, shown, self.point(shown, of_step)
             return carry, carry
 
         rows = ops.swapaxes(calendar, 0, 1), ops.swapaxes(self.middle(offset), 0, 1)
-        _, (states, shown, _) = ops.scan(step, start, rows)
-        return ops.swapaxes(states, 0, 1), ops.swapaxes(shown, 0, 1)
+        _, (output, *_, shown, _) = ops.scan(step, start, rows)
+        return ops.swapaxes(output, 0, 1), ops.swapaxes(shown, 0, 1)
 
-    def start(self, outputs: Tensor, windows: Tensor, length: Tensor) -> tuple[tuple[Tensor, ...], Memory | None]:
-        """What the decoder begins with, from the encoder's `outputs` `[batch, rounds, units]`, and what it attends to.
+    def start(self, states: State, windows: Tensor, length: Tensor) -> tuple[tuple[Tensor, ...], Memory | None]:
+        """What the decoder begins with, from the encoder's `states` `[batch, rounds, units]`, and what it attends to.
 
-        That is its state, what outputs would be made of, both `[batch, units]`, and what is fed: the newest value.
+        That is its state, what outputs would be made of, all `[batch, units]`, and what is fed: the newest value.
         """
-        last = at_last(outputs, length)
+        last = [at_last(part, length) for part in states]
         newest = at_last(windows[..., :1], length)[:, 0]
-        memory = None if self.attention is None else self.attention.memory(outputs, length)
-        return (last, ops.zeros_like(last), newest), memory
+        memory = None if self.attention is None else self.attention.memory(states[0], length)
+        return (*last, ops.zeros_like(last[0]), newest), memory
 
     def decode(
-        self, state: Tensor, shown: Tensor, fed: Tensor, terms: Tensor, memory: Memory | None
-    ) -> tuple[Any, Any]:
+        self, state: list[Tensor], shown: Tensor, fed: Tensor, terms: Tensor, memory: Memory | None
+    ) -> tuple[list[Tensor], Any]:
         """One step of the horizon: the new state, and what its outputs are made of, `[batch, units]`.
 
         With attention that is the attentional state, and the next step is fed it too (Luong et al. 2015, 3.3).
         """
         inputs = [ops.expand_dims(fed, -1), terms]
         if self.attention is None or memory is None:
-            state, _ = self.decoder.cell(ops.concatenate(inputs, -1), [state])
-            return state, state
-        state, _ = self.decoder.cell(ops.concatenate([*inputs, shown], -1), [state])
-        return state, self.attention.joined_with(state, memory)
+            output, state = self.decoder.cell(ops.concatenate(inputs, -1), state)
+            return list(state), output
+        output, state = self.decoder.cell(ops.concatenate([*inputs, shown], -1), state)
+        return list(state), self.attention.joined_with(output, memory)
 
     def offset(self, features: Tensor, recent: Tensor) -> Tensor:
         """What skips encoder and decoder, `[batch, horizon, quantiles]`: it is added to the outputs."""

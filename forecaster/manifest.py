@@ -119,8 +119,8 @@ class NetworkSettings(BaseModel):
         if self.kind == "encoder-decoder" and self.short_windows != "masked":
             raise ValueError("short_windows: an encoder-decoder masks them")
         if len(self.units) > 1:
-            raise ValueError(f"units: a network of kind {self.kind} has one GRU layer")
-        if self.cell != "gru":
+            raise ValueError(f"units: a network of kind {self.kind} has one recurrent layer")
+        if self.kind == "segment" and self.cell != "gru":
             raise ValueError(f"cell: a network of kind {self.kind} has a GRU")
         if self.aggregate is not None:
             raise ValueError(f"aggregate: a network of kind {self.kind} forecasts every step of the horizon")

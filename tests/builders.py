@@ -133,6 +133,7 @@ def encoder_decoder(
     *,
     attention: AttentionKind = "none",
     features: FeatureSettings = FEATURES,
+    cell: CellKind = "gru",
     units: int = 5,
     horizon: int = 4,
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9),
@@ -141,8 +142,8 @@ def encoder_decoder(
     """The same of an encoder and a decoder."""
     shape = NetworkSettings(
         kind="encoder-decoder", short_windows="masked", attention=attention, calendar=features.calendar,
-        features=len(features.input_names), recents=features.recents, inputs=context, units=(units,), horizon=horizon,
-        quantiles=quantiles,
+        features=len(features.input_names), recents=features.recents, inputs=context, cell=cell, units=(units,),
+        horizon=horizon, quantiles=quantiles,
     )  # fmt: skip
     made = EncoderDecoder(shape, 0)
     randomise(made, 0, 0.5)
@@ -177,7 +178,12 @@ def code_network(
 
 @cache
 def path_network(
-    *, units: tuple[int, ...] = (6, 5), horizon: int = 5, features: FeatureSettings = FEATURES, seed: int = 0
+    *,
+    units: tuple[int, ...] = (6, 5),
+    horizon: int = 5,
+    features: FeatureSettings = FEATURES,
+    cell: CellKind = "gru",
+    seed: int = 0,
 ) -> PathNetwork:
     """The same for sampled paths of values, among six bins."""
     shape = NetworkSettings(
@@ -186,6 +192,7 @@ def path_network(
         seasons=features.seasons,
         inputs=len(features.input_names),
         recents=features.recents,
+        cell=cell,
         units=units,
         horizon=horizon,
         quantiles=(0.1, 0.5, 0.9),

@@ -17,10 +17,12 @@ from builders import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_cells import REFERENCES
 from test_segment_network import NAN, STEP_MS, recording
-from test_window_networks import slow_gru, slow_quantiles
+from test_window_networks import slow_quantiles
 
 from forecaster.bundle import load_bundle, named_weights, save_bundle
+from forecaster.cells import CELLS
 from forecaster.config import Settings, load_settings
 from forecaster.encoder_decoder import EncoderDecoder
 from forecaster.errors import BundleError, ConfigError
@@ -50,6 +52,12 @@ def slow_weights(kind, weights, state, outputs):
     return shares / shares.sum()
 
 
+def slow_cell(made, layer, weights, row, state):
+    """One step of an encoder or a decoder."""
+    of_layer = [weights[f"{layer}/{name}"] for name in ("kernel", "recurrent_kernel", "bias")]
+    return REFERENCES[made.settings.cell](of_layer, row, state)
+
+
 def slow_forecast(made, steps, calendar, features, recent, taught=None):
     """Quantiles and attention of one series, from its unpadded `steps`, fed `taught` where that is known."""
     kind, levels = made.settings.attention, made.settings.quantiles
@@ -57,20 +65,21 @@ def slow_forecast(made, steps, calendar, features, recent, taught=None):
     offset = (features @ weights["skip/kernel"] + weights["skip/bias"]).reshape(-1, len(levels))
     if made.settings.recents:
         offset[:, levels.index(0.5)] += (recent * weights["recent/kernel"]).sum(axis=1)
-    outputs, state = [], np.zeros(made.settings.units[0])
+    outputs, state = [], [np.zeros(made.settings.units[0])] * len(CELLS[made.settings.cell].state)
     for row in steps:
-        state = slow_gru("encoder", weights, [row], state)
-        outputs.append(state)
-    fed, shown, free, looks = steps[-1][0], np.zeros(len(state)), [], []
+        state = slow_cell(made, "encoder", weights, row, state)
+        outputs.append(state[0])
+    fed, shown, free, looks = steps[-1][0], np.zeros(len(state[0])), [], []
     for step, terms in enumerate(calendar):
         if taught is not None and not np.isnan(taught[step]):
             fed = taught[step]
         inputs = [[fed], terms] if kind == "none" else [[fed], terms, shown]
-        state = shown = slow_gru("decoder", weights, [np.concatenate(inputs)], state)
+        state = slow_cell(made, "decoder", weights, np.concatenate(inputs), state)
+        shown = state[0]
         if kind != "none":
-            shares = slow_weights(kind, weights, state, outputs)
+            shares = slow_weights(kind, weights, state[0], outputs)
             looks.append(shares)
-            shown = np.tanh(np.concatenate([shares @ np.array(outputs), state]) @ weights["attention/joined"])
+            shown = np.tanh(np.concatenate([shares @ np.array(outputs), state[0]]) @ weights["attention/joined"])
         free.append(shown @ weights["output/kernel"] + offset[step])
         fed = free[-1][levels.index(0.5)]
     return slow_quantiles(np.array(free), levels), np.array(looks)
@@ -94,9 +103,9 @@ lengths = st.lists(st.integers(1, CONTEXT), min_size=1, max_size=5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("features", [FEATURES, FLAT])
-def test_all_series_in_one_loop_are_decoded_as_each_by_itself(kind, features):
-    made = encoder_decoder(attention=kind, features=features)
+@pytest.mark.parametrize(("cell", "features"), [("gru", FEATURES), ("gru", FLAT), ("lstm", FEATURES)])
+def test_all_series_in_one_loop_are_decoded_as_each_by_itself(kind, cell, features):
+    made = encoder_decoder(attention=kind, cell=cell, features=features)
 
     @given(lengths, st.integers(0, 2**16))
     @settings(max_examples=8, deadline=None)
@@ -110,9 +119,9 @@ def test_all_series_in_one_loop_are_decoded_as_each_by_itself(kind, features):
     holds()
 
 
-@pytest.mark.parametrize("kind", KINDS[1:])
-def test_padding_is_never_looked_at_and_the_shares_of_the_rest_sum_to_one(kind):
-    made = encoder_decoder(attention=kind)
+@pytest.mark.parametrize(("kind", "cell"), [("dot", "gru"), ("additive", "gru"), ("additive", "lstm")])
+def test_padding_is_never_looked_at_and_the_shares_of_the_rest_sum_to_one(kind, cell):
+    made = encoder_decoder(attention=kind, cell=cell)
 
     @given(lengths, st.integers(0, 2**16))
     @settings(max_examples=8, deadline=None)
@@ -127,10 +136,10 @@ def test_padding_is_never_looked_at_and_the_shares_of_the_rest_sum_to_one(kind):
     holds()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "cell"), [*((kind, "gru") for kind in KINDS), ("dot", "lstm")])
 @pytest.mark.parametrize("on_gpu", [False, True])
-def test_what_is_fitted_is_fed_what_the_teacher_gives_and_else_its_own_point(kind, on_gpu):
-    made, random = encoder_decoder(attention=kind), np.random.default_rng(0)
+def test_what_is_fitted_is_fed_what_the_teacher_gives_and_else_its_own_point(kind, cell, on_gpu):
+    made, random = encoder_decoder(attention=kind, cell=cell), np.random.default_rng(0)
     seen = drawn(made, [3, CONTEXT, 1], 1)
     taught = random.normal(0, 1, (3, 4)).astype(np.float32)
     taught[random.random(taught.shape) < 0.5] = NAN

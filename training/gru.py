@@ -11,16 +11,15 @@ import tensorflow as tf
 Tensor = Any
 
 
-def gru(cell: Any, inputs: Tensor, start: Tensor | None = None) -> Tensor:
+def gru(cell: Any, inputs: Tensor, start: tuple[Tensor, ...] = ()) -> tuple[Tensor, ...]:
     """Hidden states `[rounds, windows, units]` of `cell` along `inputs` `[rounds, windows, inputs]`.
 
-    They go on from `start` `[windows, units]`, or from zero.
+    They go on from `start`, one of `[windows, units]`, or from zero.
     """
-    if start is None:
-        start = tf.zeros((tf.shape(inputs)[1], cell.units), inputs.dtype)
+    zero = tf.zeros((tf.shape(inputs)[1], cell.units), inputs.dtype)
     bias = tf.convert_to_tensor(cell.bias)
     projected = tf.tensordot(inputs, tf.convert_to_tensor(cell.kernel), 1) + bias[0]
-    return _recurrence(projected, tf.convert_to_tensor(cell.recurrent_kernel), bias[1], start)
+    return (_recurrence(projected, tf.convert_to_tensor(cell.recurrent_kernel), bias[1], *(start or (zero,))),)
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]  # tensorflow ships no types

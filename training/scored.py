@@ -85,6 +85,6 @@ class ScoredNetwork(FlatWeights):
         hidden = tf.transpose(self._network.below(inputs), (1, 0, 2))
         layer_over = LAYERS[self._network.settings.cell]
         for layer in self._network.recurrent:
-            hidden = layer_over(layer.cell, hidden)
+            hidden = layer_over(layer.cell, hidden)[0]
         window = tf.broadcast_to(tf.range(tf.shape(scored)[0])[:, None], tf.shape(scored))
         return tf.gather_nd(hidden, tf.stack([scored, window], -1))

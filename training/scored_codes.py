@@ -39,5 +39,5 @@ class ScoredCodes(FlatWeights):
         hidden = tf.transpose(embedded, (1, 0, 2))
         layer_over = LAYERS[self._network.settings.cell]
         for layer in self._network.recurrent:
-            hidden = layer_over(layer.cell, hidden)
+            hidden = layer_over(layer.cell, hidden)[0]
         return tf.transpose(hidden, (1, 0, 2))

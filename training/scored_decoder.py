@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from forecaster.encoder_decoder import EncoderDecoder
 from forecaster.past import CLIP
-from training.gru import gru
-from training.scored import FlatWeights, dropout_noise
+from training.scored import LAYERS, FlatWeights, dropout_noise
 from training.step import Batch
 
 Tensor = Any
@@ -67,19 +66,20 @@ class ScoredDecoder(FlatWeights):
             offset = network.offset(*skipping)
 
             def step(carry: tuple[Tensor, ...], row: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-                state, shown, point = carry
+                *state, shown, point = carry
                 terms, of_step, true = row
                 fed = tf.where(tf.math.is_nan(true), point, true)
                 state, shown = network.decode(state, shown, fed, terms, memory)
-                return state, shown, network.point(shown, of_step)
+                return *state, shown, network.point(shown, of_step)
 
             rows = tf.transpose(calendar, (1, 0, 2)), tf.transpose(network.middle(offset)), tf.transpose(taught)
-            _, shown, _ = tf.scan(step, rows, initializer=start)
+            *_, shown, _ = tf.scan(step, rows, initializer=start)
             return network.head(tf.transpose(shown, (1, 0, 2)) * noise, offset)
 
-    def _encoded(self, windows: Tensor) -> Tensor:
-        """The encoder's outputs `[windows, rounds, units]`: on a GPU by cuDNN through Keras' layer."""
+    def _encoded(self, windows: Tensor) -> tuple[Tensor, ...]:
+        """The encoder's states `[windows, rounds, units]`: a GRU's on a GPU by cuDNN through Keras' layer."""
         if self._on_gpu:
-            return self._network.encoder(windows)
-        hidden = gru(self._network.encoder.cell, tf.transpose(windows, (1, 0, 2)))
-        return tf.transpose(hidden, (1, 0, 2))
+            return self._network.encoded(windows)
+        layer_over = LAYERS[self._network.settings.cell]
+        states = layer_over(self._network.encoder.cell, tf.transpose(windows, (1, 0, 2)))
+        return tuple(tf.transpose(part, (1, 0, 2)) for part in states)

@@ -7,8 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from forecaster.path_network import PathNetwork
-from training.gru import gru
-from training.scored import FlatWeights, dropout_noise
+from training.scored import LAYERS, FlatWeights, dropout_noise
 
 Tensor = Any
 
@@ -40,19 +39,20 @@ class ScoredPaths(FlatWeights):
             origin = ops.take_along_axis(inputs, ops.expand_dims(scored, -1), 1)
             flat = [tf.reshape(array, (-1, array.shape[-1])) for array in (origin, places)]
             along = tf.transpose(self._network.followed(*flat), (1, 0, 2))
-            last = states[-1]
+            last, layer_over = states[-1][0], LAYERS[self._network.settings.cell]
             for layer, start in zip(self._network.recurrent, states, strict=True):
-                along = gru(layer.cell, along, start)
+                along = layer_over(layer.cell, along, start)[0]
             hidden = tf.transpose(tf.concat([last[None], along], 0), (1, 0, 2))
             hidden = tf.reshape(hidden, (*places.shape, hidden.shape[-1]))
             return self._network.logits(hidden * noise[:, :, None], recent)
 
-    def _states(self, inputs: Tensor, scored: Tensor) -> list[Tensor]:
-        """The output `[windows · scored, units]` of every layer at the scored rounds."""
+    def _states(self, inputs: Tensor, scored: Tensor) -> list[tuple[Tensor, ...]]:
+        """The state `[windows · scored, units]` of every layer at the scored rounds."""
         window = tf.broadcast_to(tf.range(tf.shape(scored)[0])[:, None], tf.shape(scored))
         at = tf.stack([scored, window], -1)
         hidden, states = tf.transpose(inputs, (1, 0, 2)), []
         for layer in self._network.recurrent:
-            hidden = gru(layer.cell, hidden)
-            states.append(tf.reshape(tf.gather_nd(hidden, at), (-1, layer.units)))
+            every = LAYERS[self._network.settings.cell](layer.cell, hidden)
+            states.append(tuple(tf.reshape(tf.gather_nd(rounds, at), (-1, layer.units)) for rounds in every))
+            hidden = every[0]
         return states

@@ -42,5 +42,5 @@ class ScoredSegments(FlatWeights):
         """The GRU's states `[windows, segments, units]`: on a GPU by cuDNN through Keras' layer."""
         if self._on_gpu:
             return self._network.recurrent(projected)
-        hidden = gru(self._network.recurrent.cell, tf.transpose(projected, (1, 0, 2)))
+        (hidden,) = gru(self._network.recurrent.cell, tf.transpose(projected, (1, 0, 2)))
         return tf.transpose(hidden, (1, 0, 2))

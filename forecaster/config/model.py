@@ -97,7 +97,7 @@ class ModelSettings(Section):
     """of `network = "encoder-decoder"`: `"dot"` or `"additive"` lets each step of the horizon look at all steps of
     the window"""
     cell: CellKind = "gru"
-    """of the recurrent layers; or `"lstm"`, which carries twice the state; a network over windows has GRUs
+    """of the recurrent layers; or `"lstm"`, which carries twice the state; a segment network has a GRU
     ([which](models/recurrent.md))"""
     units: Units = (64,)
     """of each recurrent layer; a network over windows has one layer"""
@@ -121,8 +121,6 @@ class ModelSettings(Section):
             raise ValueError(f'network: task = "{self.task}" has a carried network')
         if self.task != "forecast" and self.aggregate is not None:
             raise ValueError(f'aggregate: task = "{self.task}" has none: it is of task = "forecast"')
-        if self.task == "paths" and self.cell != "gru":
-            raise ValueError('cell: task = "paths" has "gru"')
         if self.task == "paths" and self.horizon < 2:
             raise ValueError('horizon: task = "paths" draws steps that depend on each other: two at least')
         if self.task == "classify" and "horizon" in self.model_fields_set:
@@ -147,10 +145,10 @@ class ModelSettings(Section):
     def _check_over_windows(self) -> None:
         network = f'network = "{self.network}"'
         if len(self.units) > 1:
-            raise ValueError(f"units: {network} has one GRU layer, not {len(self.units)}")
+            raise ValueError(f"units: {network} has one recurrent layer, not {len(self.units)}")
         if self.aggregate is not None:
             raise ValueError(f"aggregate: {network} forecasts every step of the horizon")
-        if self.cell != "gru":
+        if self.network == "segment" and self.cell != "gru":
             raise ValueError(f'cell: {network} has a GRU, not "{self.cell}"')
 
     @model_validator(mode="after")

@@ -74,7 +74,7 @@ class Settings(BaseSettings):
         if self.stream.sessions.hours and any(week_ms % season for season in self.model.seasons or ()):
             raise ValueError("model.seasons: with stream.sessions each must divide a week, as 1h, 1d and 1w do")
         if self.model.network != "carried" and any(len(units) > 1 for units in self.training.sizes):
-            raise ValueError(f'training.sizes: model.network = "{self.model.network}" has one GRU layer')
+            raise ValueError(f'training.sizes: model.network = "{self.model.network}" has one recurrent layer')
         if self.model.coded and self.input.value_format != "number":
             raise ValueError(
                 f'input.value_format: the values of model.task = "{self.model.task}" are codes, not numbers'
