@@ -150,7 +150,7 @@ def test_its_labels_and_its_bill_of_materials_say_what_it_is(image: Image) -> No
     assert labels["org.opencontainers.image.title"] == "forecaster"
     assert {"org.opencontainers.image.version", "org.opencontainers.image.revision"} <= labels.keys()
     bill = json.loads((image.root / "opt/forecaster/sbom.cdx.json").read_text("utf-8"))
-    installed = {path.name.split("-")[0] for path in (image.root / "opt").rglob("*.dist-info")}
+    installed = {path.name.split("-")[0] for path in image.root.glob("opt/*/lib/*/site-packages/*.dist-info")}
     listed = {component["name"].replace("-", "_") for component in bill["components"]}
     assert bill["bomFormat"] == "CycloneDX"
     assert {name.lower() for name in installed} <= {name.lower() for name in listed} | {"forecaster"}
