@@ -21,7 +21,7 @@ from builders import (
     records_of,
     run,
 )
-from checkpoints import assert_same_state, checkpointed, offsets_after, state_of
+from checkpoints import checkpointed, offsets_after, state_of
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -143,7 +143,11 @@ def test_a_restart_from_a_checkpoint_publishes_what_the_undisturbed_run_did(stre
         after.load(0, found)
     rest = published(run(after, records[resume:], cuts))
     assert_equal(first + rest, expected)
-    assert_same_state(state_of(after), state_of(undisturbed))
+    one, other = state_of(after), state_of(undisturbed)
+    assert one[:2] == other[:2]
+    np.testing.assert_equal(one[2], other[2])
+    for name, array in one[3].items():  # where a batch ends may cost the last bit of a mean
+        np.testing.assert_allclose(array, other[3][name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_the_settings_that_a_bundle_is_held_against_name_themselves():

@@ -21,6 +21,7 @@ from forecaster.demo.electricity import NAMES, STEP_MS, WEEK, load_weeks, write_
 from forecaster.demo.show import Show
 from forecaster.demo.view import Frame, Newest, plain_line, seconds
 from forecaster.formats.forecast_json import Forecasts
+from forecaster.kafka.client import Lag
 from forecaster.metrics import Metrics
 from forecaster.recording import Columns, read_recording
 from forecaster.web.telemetry import Rate, Scrape, parse, percentile, since
@@ -176,7 +177,7 @@ def test_the_demo_reads_the_metrics_that_the_daemon_declares():
     metrics = Metrics()
     metrics.ticks.labels("forecast").inc(7)
     metrics.ticks.labels("late").inc(2)
-    metrics.show_lag("ticks", {0: (3, 0.5), 1: (4, 0.1)})
+    metrics.show_lag("ticks", {0: Lag(3, 0.5), 1: Lag(4, 0.1)})
     metrics.tick_to_forecast.observe(np.array([0.0015, 0.03]))
     seen = parse(generate_latest(metrics.registry).decode())
     assert (seen.ticks, seen.lag_records) == (9.0, 7.0)

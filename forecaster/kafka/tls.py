@@ -11,6 +11,19 @@ from forecaster.errors import ConfigError
 from forecaster.kafka.secrets import key_password
 
 
+class _ClosesOnFailure(ssl.SSLSocket):
+    """kafka-python leaves a socket open whose handshake has failed."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002  # as the library has it
+        try:
+            super().do_handshake(block)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError:
+            self.close()
+            raise
+
+
 class FreshContext:
     """Stands where kafka-python takes a TLS context, and makes it from the files of now for each connection."""
 
@@ -20,7 +33,9 @@ class FreshContext:
     def wrap_socket(self, sock: socket.socket, **options: Any) -> ssl.SSLSocket:
         """A file that is away or half replaced fails this connection alone: the next one reads it again."""
         try:
-            return tls_context(self._kafka).wrap_socket(sock, **options)
+            context = tls_context(self._kafka)
+            context.sslsocket_class = _ClosesOnFailure
+            return context.wrap_socket(sock, **options)
         except (ConfigError, OSError) as error:
             sock.close()
             raise KafkaConnectionError(str(error)) from None

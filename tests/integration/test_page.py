@@ -25,7 +25,8 @@ def daemon(kafka, tmp_path_factory):
     """A daemon with a page that has forecast 60 ticks of each of three series."""
     folder = tmp_path_factory.mktemp("page")
     bundle(folder / "model", 1_000)
-    toml = f'[model]\nbundle = "{folder}/model"\n[stream]\nstep = "1s"\n[web]\nenabled = true\nport = {free_port()}\n'
+    toml = f'[model]\nbundle = "{folder}/model"\n[stream]\nstep = "1s"\n[web]\nenabled = true\n'
+    toml += f"port = {free_port()}\nrequests_per_second = 10000\n"  # of one who does not wait
     stream = Stream(kafka, folder, toml)
     produce(kafka, stream.input, sine_ticks(SERIES, range(60)))
     with stream.daemon() as running:

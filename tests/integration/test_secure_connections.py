@@ -123,8 +123,8 @@ def test_a_secret_shows_in_no_log_and_no_traceback(
         settings = rig.settings
         rig.close()
         wrong = group_of(settings, sasl_password_file=secure_broker.token_file)
-        with pytest.raises(RefusedError) as refused:
-            make_client(wrong, None, "test").start()
+        with closing(make_client(wrong, None, "test")) as client, pytest.raises(RefusedError) as refused:
+            client.start()
     shown = [caplog.text, repr(vars(reader.client)), *traceback.format_exception(refused.value)]
     secrets = PASSWORD, secure_broker.token_file.read_text()
     assert not [secret for secret in secrets if any(secret in text for text in shown)]
