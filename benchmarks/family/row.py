@@ -22,5 +22,5 @@ class Row:
     def text(self) -> str:
         """The line as the table has it."""
         ahead = (self.value < self.baseline_value) == self.lower_is_better
-        figures = f"{self.value:10.4f} {self.baseline_value:10.4f}  {'ahead ' if ahead else 'behind'}"
+        figures = f"{self.value:10.4g} {self.baseline_value:10.4g}  {'ahead ' if ahead else 'behind'}"
         return f"{self.model:<28} {self.data:<20} {self.measure:<24} {figures} {self.seconds:7.0f} s  {self.baseline}"
