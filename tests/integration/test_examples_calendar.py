@@ -1,16 +1,14 @@
 """The configurations of docs/examples for time zones and sessions: trained small, served on a real Kafka."""
 
-import json
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from integration.daemon import ROOT, Stream, forecaster
+from integration.examples import assert_documented, replayed, trained
 from integration.helpers import wait_until
 from integration.test_run import assert_equal_forecasts, published
-from jsonschema import Draft202012Validator
 
 from forecaster.bundle import load_configured
 from forecaster.config import load_settings
@@ -44,20 +42,10 @@ def write_history(path: Path, times_ms: np.ndarray, zone: str) -> None:
 @pytest.fixture(params=["time_zone", "sessions"])
 def served(request, kafka, tmp_path, monkeypatch):
     """The name of an example, its stream after training and serving, the times of its ticks, and the outcomes."""
-    name, bundle, history = request.param, tmp_path / "bundle", tmp_path / "history.csv"
+    name, history = request.param, tmp_path / "history.csv"
     times_ms = BEGIN_MS + {"time_zone": HOUR_MS * np.arange(600), "sessions": 10 * MINUTE_MS * np.arange(2_000)}[name]
     write_history(history, times_ms, {"time_zone": "Europe/London", "sessions": "America/New_York"}[name])
-    for setting, value in {**SMALL, "MODEL__BUNDLE": str(bundle)}.items():
-        monkeypatch.setenv(f"FORECASTER_{setting}", value)
-    stream = Stream(kafka, tmp_path, (ROOT / "docs" / "examples" / f"{name}.toml").read_text("utf-8"))
-    shared = "--config", str(stream.config), "--input", str(history)
-    for command in (
-        ("train", *shared, "--out", str(bundle)),
-        ("produce", *shared),
-        ("replay", *shared, "--out", str(tmp_path / "replay.jsonl")),
-    ):
-        done = forecaster(*command)
-        assert done.returncode == 0, done.stderr
+    stream = trained(kafka, tmp_path, name, history, SMALL, monkeypatch)
     ticks = len(SERIES) * len(times_ms)
     with stream.daemon() as daemon:
         wait_until(lambda: sum(daemon.outcomes().values()) >= ticks, 60, what="an outcome for every tick")
@@ -77,12 +65,10 @@ def test_an_example_is_trained_and_served_as_it_stands_and_a_backtest_scores_the
     assert (closed > 0) == (name == "sessions")
 
     forecasts = published(stream)
-    validator = Draft202012Validator(json.loads((ROOT / "docs" / "forecast.schema.json").read_text("utf-8")))
+    assert_documented(forecasts)
     for forecast in forecasts:
-        validator.validate(forecast)
         assert len(forecast.get("times", [])) == (forecast["horizon"] if name == "sessions" else 0)
-    replayed = (stream.folder / "replay.jsonl").read_text("utf-8").splitlines()
-    assert_equal_forecasts(forecasts, [json.loads(line) for line in replayed])
+    assert_equal_forecasts(forecasts, replayed(stream))
 
     manifest, network = load_configured(settings)
     recording = read_recording([stream.folder / "history.csv"], settings.input, Columns())

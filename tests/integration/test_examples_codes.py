@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from integration.daemon import ROOT, Stream, forecaster
+from integration.daemon import Stream, forecaster
+from integration.examples import EXAMPLES, assert_documented
 from integration.helpers import create_topics, produce, read_topic, wait_until
 from integration.rigs import make_settings
-from jsonschema import Draft202012Validator
 
 from forecaster.config import InputSettings, ModelSettings
 from forecaster.kafka.python_history import read_history
@@ -42,7 +42,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def served(kafka: str, folder: Path, recording: Path, example: str) -> tuple[list[dict], dict[str, float]]:
     """Every message that a daemon with `example` gives for the ticks of `recording`, and what it counted."""
-    text = (ROOT / "docs" / "examples" / f"{example}.toml").read_text()
+    text = (EXAMPLES / f"{example}.toml").read_text()
     for long, small in SMALL.items():
         text = text.replace(long, small)
     stream = Stream(kafka, folder, text.replace("[model]", f'[model]\nbundle = "{folder / "bundle"}"'))
@@ -55,9 +55,7 @@ def served(kafka: str, folder: Path, recording: Path, example: str) -> tuple[lis
         counts = daemon.outcomes() | {"unknown": daemon.metric("forecaster_unknown_codes_total")}
         assert daemon.terminate() == 0
     messages = [json.loads(record.value) for record in read_topic(kafka, stream.output)]
-    validator = Draft202012Validator(json.loads((ROOT / "docs" / "forecast.schema.json").read_text()))
-    for message in messages:
-        validator.validate(message)
+    assert_documented(messages)
     return messages, counts
 
 

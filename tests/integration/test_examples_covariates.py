@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from integration.daemon import ROOT, Stream, forecaster
+from integration.daemon import forecaster
+from integration.examples import replayed, trained
 from integration.helpers import produce, read_topic, wait_until
 from integration.test_run import assert_equal_forecasts, published
 
@@ -42,21 +43,11 @@ def error(forecasts: list[dict], values: np.ndarray) -> float:
 
 
 def test_the_example_is_trained_and_served_and_forecasts_by_what_is_known(kafka, values, tmp_path, monkeypatch) -> None:
-    bundle = tmp_path / "bundle"
-    for setting, value in {**SMALL, "MODEL__BUNDLE": str(bundle)}.items():
-        monkeypatch.setenv(f"FORECASTER_{setting}", value)
-    stream = Stream(kafka, tmp_path, (ROOT / "docs" / "examples" / "covariates.toml").read_text("utf-8"))
-    config = "--config", str(stream.config)
-    recorded = "--input", str(history(tmp_path / "history.csv", values))
-    unknown = "--input", str(history(tmp_path / "unknown.csv", values, known=False))
-    for command in (
-        ("train", *config, *recorded, "--out", str(bundle)),
-        ("produce", *config, *recorded),
-        ("replay", *config, *recorded, "--out", str(tmp_path / "replay.jsonl")),
-        ("replay", *config, *unknown, "--out", str(tmp_path / "unknown.jsonl")),
-    ):
-        done = forecaster(*command)
-        assert done.returncode == 0, done.stderr
+    recorded = history(tmp_path / "history.csv", values)
+    stream = trained(kafka, tmp_path, "covariates", recorded, SMALL, monkeypatch)
+    unknown, blind = history(tmp_path / "unknown.csv", values, known=False), tmp_path / "unknown.jsonl"
+    done = forecaster("replay", "--config", str(stream.config), "--input", str(unknown), "--out", str(blind))
+    assert done.returncode == 0, done.stderr
     short = {"series": "house", "ts": START_MS + HOUR * ROUNDS, "value": 80, "outdoor": [1.0] * HORIZON}
     produce(kafka, stream.input, [{"value": json.dumps(short).encode()}])
     with stream.daemon() as daemon:
@@ -68,10 +59,7 @@ def test_the_example_is_trained_and_served_and_forecasts_by_what_is_known(kafka,
     headers = dict(letter.headers)
     assert headers["forecaster-reason"] == b"bad_covariate"
     assert b"'outdoor' has 24 numbers, not 25" in headers["forecaster-error"]
-    replayed, blind = (
-        [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text("utf-8").splitlines()]
-        for name in ("replay", "unknown")
-    )
     forecasts = published(stream)
-    assert_equal_forecasts(forecasts, replayed)
-    assert error(forecasts, values) < 0.4 * error(blind, values)
+    assert_equal_forecasts(forecasts, replayed(stream))
+    without = [json.loads(line) for line in blind.read_text("utf-8").splitlines()]
+    assert error(forecasts, values) < 0.4 * error(without, values)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from integration.daemon import ROOT, Stream, forecaster
+from integration.daemon import forecaster
+from integration.examples import assert_documented, replayed, trained
 from integration.helpers import create_topics, produce, read_topic, wait_until
 from integration.rigs import make_settings
-from jsonschema import Draft202012Validator
 
 from forecaster.config import InputSettings
 from forecaster.kafka.python_history import read_history
@@ -40,29 +40,16 @@ def history(tmp_path: Path) -> Path:
 def test_the_example_is_trained_and_served_and_other_channels_are_refused(
     kafka, history, tmp_path, monkeypatch
 ) -> None:
-    bundle = tmp_path / "bundle"
-    for setting, value in {**SMALL, "MODEL__BUNDLE": str(bundle)}.items():
-        monkeypatch.setenv(f"FORECASTER_{setting}", value)
-    stream = Stream(kafka, tmp_path, (ROOT / "docs" / "examples" / "multivariate.toml").read_text("utf-8"))
-    shared = "--config", str(stream.config), "--input", str(history)
-    for command in (
-        ("train", *shared, "--out", str(bundle)),
-        ("produce", *shared),
-        ("replay", *shared, "--out", str(tmp_path / "replay.jsonl")),
-    ):
-        done = forecaster(*command)
-        assert done.returncode == 0, done.stderr
+    stream = trained(kafka, tmp_path, "multivariate", history, SMALL, monkeypatch)
     with stream.daemon() as daemon:
         wait_until(lambda: daemon.metric("forecaster_forecasts_total") >= SERIES * ROUNDS, 60, what="every forecast")
         assert daemon.outcomes() == {"forecast": SERIES * ROUNDS}
         assert daemon.terminate() == 0
-    validator = Draft202012Validator(json.loads((ROOT / "docs" / "forecast.schema.json").read_text("utf-8")))
     served = [json.loads(record.value) for record in read_topic(kafka, stream.output)]
+    assert_documented(served)
     for message in served:
-        validator.validate(message)
         assert tuple(message["channels"]) == CHANNELS
-    replayed = [json.loads(line) for line in (tmp_path / "replay.jsonl").read_text("utf-8").splitlines()]
-    places = {(message["series"], message["origin"]): message for message in replayed}
+    places = {(message["series"], message["origin"]): message for message in replayed(stream)}
     for message in served:
         other = places.pop((message["series"], message["origin"]))
         for name in CHANNELS:

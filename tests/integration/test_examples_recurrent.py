@@ -1,18 +1,15 @@
 """The configurations of docs/examples for recurrent networks: trained small, served on a real Kafka, as documented."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from integration.daemon import ROOT, Stream, forecaster
+from integration.examples import assert_documented, replayed, trained
 from integration.helpers import wait_until
 from integration.test_run import assert_equal_forecasts, published
-from jsonschema import Draft202012Validator
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
-EXAMPLES = ROOT / "docs" / "examples"
 SMALL = {"MODEL__UNITS": "[8]", "TRAINING__EPOCHS": "2", "TRAINING__STEPS_PER_EPOCH": "5", "TRAINING__BATCH_SIZE": "8"}
 ROUNDS, SERIES = 500, 2
 
@@ -39,27 +36,14 @@ def history(tmp_path: Path) -> Path:
 def test_an_example_is_trained_and_served_as_it_stands(
     name, outputs, changes, kafka, history, tmp_path, monkeypatch
 ) -> None:
-    bundle = tmp_path / "bundle"
-    for setting, value in {**SMALL, "MODEL__BUNDLE": str(bundle), **changes}.items():
-        monkeypatch.setenv(f"FORECASTER_{setting}", value)
-    stream = Stream(kafka, tmp_path, (EXAMPLES / f"{name}.toml").read_text("utf-8"))
-    shared = "--config", str(stream.config), "--input", str(history)
-    for command in (
-        ("train", *shared, "--out", str(bundle)),
-        ("produce", *shared),
-        ("replay", *shared, "--out", str(tmp_path / "replay.jsonl")),
-    ):
-        done = forecaster(*command)
-        assert done.returncode == 0, done.stderr
+    stream = trained(kafka, tmp_path, name, history, SMALL | changes, monkeypatch)
     with stream.daemon() as daemon:
         wait_until(lambda: daemon.metric("forecaster_forecasts_total") >= SERIES * ROUNDS, 60, what="every forecast")
         assert daemon.outcomes() == {"forecast": SERIES * ROUNDS}
         assert daemon.terminate() == 0
     forecasts = published(stream)
-    validator = Draft202012Validator(json.loads((ROOT / "docs" / "forecast.schema.json").read_text("utf-8")))
+    assert_documented(forecasts)
     for forecast in forecasts:
-        validator.validate(forecast)
         assert {len(forecast["point"]), *map(len, forecast["quantiles"].values())} == {outputs}
         assert forecast.get("aggregate") == ("max" if outputs == 1 else None)
-    replayed = (tmp_path / "replay.jsonl").read_text("utf-8").splitlines()
-    assert_equal_forecasts(forecasts, [json.loads(line) for line in replayed])
+    assert_equal_forecasts(forecasts, replayed(stream))

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from integration.daemon import ROOT, Stream, forecaster
+from integration.examples import assert_documented, replayed, trained
 from integration.helpers import wait_until
 from integration.test_run import assert_equal_forecasts, published
-from jsonschema import Draft202012Validator
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
-EXAMPLES = ROOT / "docs" / "examples"
 SMALL = {
     "MODEL__UNITS": "[8]", "MODEL__CONTEXT_LENGTH": "48", "MODEL__HORIZON": "12", "TRAINING__EPOCHS": "2",
     "TRAINING__STEPS_PER_EPOCH": "8", "TRAINING__BATCH_SIZE": "8",
@@ -39,18 +37,8 @@ def history(tmp_path: Path) -> tuple[Path, int]:
 def test_an_example_is_trained_and_served_from_the_first_tick_of_a_new_sensor_on(
     name, kafka, history, tmp_path, monkeypatch
 ) -> None:
-    (path, ticks), bundle = history, tmp_path / "bundle"
-    for setting, value in {**SMALL, "MODEL__BUNDLE": str(bundle)}.items():
-        monkeypatch.setenv(f"FORECASTER_{setting}", value)
-    stream = Stream(kafka, tmp_path, (EXAMPLES / f"{name}.toml").read_text("utf-8"))
-    shared = "--config", str(stream.config), "--input", str(path)
-    for command in (
-        ("train", *shared, "--out", str(bundle)),
-        ("produce", *shared),
-        ("replay", *shared, "--out", str(tmp_path / "replay.jsonl")),
-    ):
-        done = forecaster(*command)
-        assert done.returncode == 0, done.stderr
+    path, ticks = history
+    stream = trained(kafka, tmp_path, name, path, SMALL, monkeypatch)
     with stream.daemon() as daemon:
         wait_until(lambda: daemon.metric("forecaster_forecasts_total") >= ticks, 120, what="every forecast")
         assert daemon.outcomes() == {"forecast": ticks}
@@ -59,10 +47,7 @@ def test_an_example_is_trained_and_served_from_the_first_tick_of_a_new_sensor_on
         assert padding > 0
         assert daemon.terminate() == 0
     forecasts = published(stream)
-    validator = Draft202012Validator(json.loads((ROOT / "docs" / "forecast.schema.json").read_text("utf-8")))
-    for forecast in forecasts:
-        validator.validate(forecast)
+    assert_documented(forecasts)
     assert sum(forecast["series"] == "new" for forecast in forecasts) == 30
-    assert json.loads((bundle / "manifest.json").read_text())["training"]["padding"] > 0
-    replayed = (tmp_path / "replay.jsonl").read_text("utf-8").splitlines()
-    assert_equal_forecasts(forecasts, [json.loads(line) for line in replayed])
+    assert json.loads((tmp_path / "bundle" / "manifest.json").read_text())["training"]["padding"] > 0
+    assert_equal_forecasts(forecasts, replayed(stream))
