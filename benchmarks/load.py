@@ -4,7 +4,7 @@ is sent late keeps its place in time, so that its delay counts.
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -64,9 +64,19 @@ def receive(bootstrap: str, topic: str, count: int, quiet_s: float, answer: Conn
 @contextmanager
 def receiver(bootstrap: str, topic: str, count: int, quiet_s: float = 10.0) -> Iterator[Connection]:
     """A process that listens at the end of `topic`; `recv` gives what came, see `receive`."""
+    with companion(receive, bootstrap, topic, count, quiet_s) as ours:
+        yield ours
+
+
+@contextmanager
+def companion(target: Callable[..., None], *arguments: object) -> Iterator[Connection]:
+    """A process that runs `target` for as long as the block, with a connection to us as its last argument.
+
+    The block begins once it has sent something.
+    """
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=receive, args=(bootstrap, topic, count, quiet_s, theirs), daemon=True)
+    process = context.Process(target=target, args=(*arguments, theirs), daemon=True)
     process.start()
     ours.recv()
     try:

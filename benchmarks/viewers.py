@@ -12,7 +12,6 @@ import selectors
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from urllib.parse import quote
 from urllib.request import urlopen
@@ -21,6 +20,7 @@ from integration.helpers import wait_until
 
 from benchmarks.contender import Contender, Setup
 from benchmarks.harness import Lab, Series, main
+from benchmarks.load import companion
 from benchmarks.report import Report
 
 SERIES, TICKS, VIEWERS = 10_000, 400_000, 100
@@ -58,16 +58,8 @@ def drawn_names(port: int) -> list[str]:
 @contextmanager
 def viewers(port: int, names: list[str]) -> Iterator[Connection]:
     """A viewer of each of `names`, all of whom have had a frame; `frames` asks how many they have had."""
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=look, args=(port, names, theirs), daemon=True)
-    process.start()
-    ours.recv()
-    try:
+    with companion(look, port, names) as ours:
         yield ours
-    finally:
-        process.terminate()
-        process.join()
 
 
 def frames(seen: Connection) -> int:

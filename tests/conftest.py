@@ -14,6 +14,7 @@ with warnings.catch_warnings():
     # kafka-python reads its schemas through importlib.resources.read_text, deprecated in Python 3.11 to 3.12.
     warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
     import kafka as kafka_python  # noqa: F401
+    from integration.rigs import LIBRARIES, Library
     from integration.secure_broker import SecureBroker
 
 
@@ -31,6 +32,13 @@ def _logging_as_it_was() -> Iterator[None]:
     before = logging.root.handlers[:]
     yield
     logging.root.handlers[:] = [handler for handler in logging.root.handlers if handler in before]
+
+
+@pytest.fixture(params=LIBRARIES)
+def library(request: pytest.FixtureRequest) -> Library:
+    """Each client library in turn."""
+    found: Library = request.param
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -61,13 +61,19 @@ def batch(task: str, series: int, step: int) -> RecordBatch:
         texts = [b"{%b}" % (member % tuple(row)) for row in draw.normal(20, 3, (series, len(CHANNELS))).tolist()]
     else:
         texts = [b"%.4f" % value for value in draw.normal(20, 3, series).tolist()]
+    return records([b'{"series":"s%d","ts":%d,"value":%b}' % (n, time_ms, text) for n, text in enumerate(texts)], step)
+
+
+def records(values: list[bytes], step: int) -> RecordBatch:
+    """A record of each series at `step`."""
+    series = len(values)
     return RecordBatch(
         topic="ticks",
         partition=np.zeros(series, np.int64),
         offset=series * step + np.arange(series),
-        timestamp_ms=np.full(series, time_ms),
+        timestamp_ms=np.full(series, START_MS + 3_600_000 * step),
         key=[None] * series,
-        value=[b'{"series":"s%d","ts":%d,"value":%b}' % (n, time_ms, text) for n, text in enumerate(texts)],
+        value=[*values],
         headers=[()] * series,
         silent=np.zeros(series, bool),
     )

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.family.answers import BATCHES, HORIZON, NUMBERS, START_MS, seconds
+from benchmarks.family.answers import BATCHES, HORIZON, NUMBERS, START_MS, records, seconds
 from forecaster.config import Settings
 from forecaster.covariates import CovariateSettings
 from forecaster.manifest import Manifest, NetworkSettings
@@ -51,16 +51,7 @@ def batch(covariates: CovariateSettings, series: int, step: int) -> RecordBatch:
         given = {name: row if covariates.known else row[0] for name, row in zip(covariates.names, numbers, strict=True)}
         return json.dumps({"series": f"s{n}", "ts": time_ms, "value": round(draw.normal(20, 3), 4)} | given).encode()
 
-    return RecordBatch(
-        topic="ticks",
-        partition=np.zeros(series, np.int64),
-        offset=series * step + np.arange(series),
-        timestamp_ms=np.full(series, time_ms),
-        key=[None] * series,
-        value=[message(n) for n in range(series)],
-        headers=[()] * series,
-        silent=np.zeros(series, bool),
-    )
+    return records([message(n) for n in range(series)], step)
 
 
 def main() -> None:

@@ -37,12 +37,6 @@ def delivery(request: pytest.FixtureRequest) -> Delivery:
     return found
 
 
-@pytest.fixture(params=LIBRARIES)
-def library(request: pytest.FixtureRequest) -> Library:
-    found: Library = request.param
-    return found
-
-
 @pytest.fixture(params=["memory", *(pytest.param(name, marks=pytest.mark.kafka) for name in LIBRARIES)])
 def rig(request: pytest.FixtureRequest, delivery: Delivery) -> Iterator[Rig]:
     name = request.param

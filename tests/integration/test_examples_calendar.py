@@ -8,14 +8,10 @@ import numpy as np
 import pytest
 from integration.examples import assert_documented, replayed, trained
 from integration.helpers import wait_until
-from integration.test_run import assert_equal_forecasts, published
+from integration.test_run import assert_a_backtest_scores, assert_equal_forecasts, published
 
-from forecaster.bundle import load_configured
 from forecaster.config import load_settings
 from forecaster.grid import Grid
-from forecaster.recording import Columns, read_recording
-from training.backtest import Part, backtest
-from training.origins import Choice
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
@@ -69,18 +65,4 @@ def test_an_example_is_trained_and_served_as_it_stands_and_a_backtest_scores_the
     for forecast in forecasts:
         assert len(forecast.get("times", [])) == (forecast["horizon"] if name == "sessions" else 0)
     assert_equal_forecasts(forecasts, replayed(stream))
-
-    manifest, network = load_configured(settings)
-    recording = read_recording([stream.folder / "history.csv"], settings.input, Columns())
-    parts: list[Part] = []
-    backtest(recording, settings, manifest, network, Choice(start_ms=0), parts.append)
-    scored = {
-        (part.series, origin): quantiles
-        for part in parts
-        for origin, quantiles in zip(part.origin_ms.tolist(), part.quantiles, strict=True)
-    }
-    assert {(forecast["series"], forecast["origin"]) for forecast in forecasts} == scored.keys()
-    for forecast in forecasts:
-        expected = scored[forecast["series"], forecast["origin"]]
-        found = np.array(list(forecast["quantiles"].values())).T
-        assert (np.abs(found - expected) <= 1e-5 * np.maximum(1, np.abs(expected))).all()
+    assert_a_backtest_scores(forecasts, stream, stream.folder / "history.csv")

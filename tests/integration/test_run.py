@@ -169,8 +169,13 @@ def test_a_replay_of_the_same_file_gives_the_same_forecasts_as_kafka(etth1) -> N
 
 def test_a_backtest_scores_the_very_forecasts_that_kafka_has(etth1) -> None:
     stream, _, _ = etth1
+    assert_a_backtest_scores(published(stream), stream, stream.config.parent / "part.csv")
+
+
+def assert_a_backtest_scores(forecasts: list[dict], stream: Stream, history: Path) -> None:
+    """A backtest of `history` with the stream's settings has these forecasts, and no others."""
     settings = load_settings(stream.config)
-    recording = read_recording([stream.config.parent / "part.csv"], settings.input, Columns())
+    recording = read_recording([history], settings.input, Columns())
     manifest, network = load_configured(settings)
     parts: list[Part] = []
     backtest(recording, settings, manifest, network, Choice(start_ms=0), parts.append)
@@ -179,7 +184,6 @@ def test_a_backtest_scores_the_very_forecasts_that_kafka_has(etth1) -> None:
         for part in parts
         for origin, quantiles in zip(part.origin_ms.tolist(), part.quantiles, strict=True)
     }
-    forecasts = published(stream)
     assert {(forecast["series"], forecast["origin"]) for forecast in forecasts} == scored.keys()
     for forecast in forecasts:
         expected = scored[forecast["series"], forecast["origin"]]

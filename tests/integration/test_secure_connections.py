@@ -23,12 +23,6 @@ from forecaster.records import Message
 pytestmark = pytest.mark.kafka
 
 
-@pytest.fixture(params=LIBRARIES)
-def library(request: pytest.FixtureRequest) -> Library:
-    found: Library = request.param
-    return found
-
-
 def refusal(library: Library, security: dict[str, Any], startup_timeout: str = "30s") -> str:
     """What a start says, and soon: only what the broker might still become is waited for."""
     settings = make_settings(client=library, **security, startup_timeout=startup_timeout)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from integration import test_client_contract as contract
-from integration.rigs import LIBRARIES, Delivery, KafkaRig, Library
+from integration.rigs import Delivery, KafkaRig, Library
 from integration.secure_broker import SecureBroker
 
 pytestmark = pytest.mark.kafka
@@ -32,12 +32,6 @@ globals().update({test.__name__: test for test in (EVERY if WHOLE else ESSENTIAL
 @pytest.fixture(params=["exactly_once", "at_least_once"] if WHOLE else ["exactly_once"])
 def delivery(request: pytest.FixtureRequest) -> Delivery:
     found: Delivery = request.param
-    return found
-
-
-@pytest.fixture(params=LIBRARIES)
-def library(request: pytest.FixtureRequest) -> Library:
-    found: Library = request.param
     return found
 
 
