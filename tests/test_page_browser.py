@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from integration.helpers import tool, wait_until
-from live_page import HORIZON, LivePage, answer, records, tick
+from live_page import HORIZON, START_MS, LivePage, answer, channels_answer, records, tick
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 SWITCH = "#theme"
@@ -234,6 +234,46 @@ def test_a_stream_without_a_step_counts_its_observations(open_page, live):
     page.locator("#chart").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#readout")).to_contain_text("step +1")
+
+
+def test_where_hours_are_closed_the_steps_ahead_are_read_at_their_times(open_page, live):
+    night_ms = 14 * 3_600_000
+    times = [START_MS + 12_000 + night_ms + 1_000 * n for n in range(HORIZON)]
+    live.fleet.take_ticks(records([tick("stock", n, float(n)) for n in range(12)]), live.now_ms)
+    live.fleet.take_answers(records([answer("stock", 11, 11.0, times=times)]), live.now_ms)
+    page = open_page("/series?name=stock")
+    page.locator("#chart canvas").wait_for()
+    page.locator("#chart").focus()
+    expect(page.locator("#readout")).to_contain_text("1 May 2024, 08:00:11 UTC  ·  observed 11")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#readout")).to_contain_text("1 May 2024, 22:00:12 UTC  ·  forecast 11")
+    page.locator("summary").click()
+    assert "22:00:12 UTC" in page.locator("#numbers tbody td").first.text_content()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_one_channel_of_a_series_is_shown_and_another_chosen_with_the_keyboard(browser, width):
+    with LivePage(channels=("heat", "power", "never")) as live:
+        for n in range(2 * HORIZON + 1):
+            live.fleet.take_ticks(records([tick("pump", n, {"heat": float(n), "power": 100.0 - n})]), live.now_ms)
+            middles = {"heat": n + 1.0, "power": 103.0 - n, "never": None}
+            live.fleet.take_answers(records([channels_answer("pump", n, middles)]), live.now_ms)
+        page = browser.new_page(viewport={"width": width, "height": 844})
+        page.goto(live.address)
+        expect(page.locator("#facts")).to_contain_text("8 now")
+        chosen = page.get_by_label("Channel")
+        expect(chosen).to_have_value("heat")
+        chosen.focus()
+        chosen.press("p")
+        expect(page.locator("#facts")).to_contain_text("92 now")
+        expect(page).to_have_url(re.compile(r"/series\?name=pump&channel=power$"))
+        expect(page.locator("#worst button")).to_have_text("pump · power2.2")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        chosen.press("ArrowDown")
+        expect(page.locator("#empty")).to_contain_text("no value yet")
+        page.go_back()
+        expect(page.locator("#facts")).to_contain_text("92 now")
+        page.close()
 
 
 def test_the_lists_keep_the_focus_while_their_numbers_change(open_page, live):

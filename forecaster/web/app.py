@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from importlib.resources import files
 
 from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -52,11 +53,12 @@ class Site:
             return PlainTextResponse("no such series\n", 404)
         if self._broadcast.viewers.full:
             return PlainTextResponse("too many viewers, try again later\n", 503, {"Retry-After": "10"})
-        return StreamingResponse(self._frames(request.query_params.get("name")), media_type="text/event-stream")
+        return StreamingResponse(self._frames(request.query_params), media_type="text/event-stream")
 
-    async def _frames(self, name: str | None) -> AsyncIterator[bytes]:
-        viewer = self._broadcast.enter(name)
+    async def _frames(self, asked: QueryParams) -> AsyncIterator[bytes]:
+        viewer = self._broadcast.enter(asked.get("name"), asked.get("channel"))
         try:
+            yield self._broadcast.opening
             while (frame := await viewer.next()) is not None:
                 yield frame
         finally:

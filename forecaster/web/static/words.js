@@ -21,10 +21,15 @@ export const duration = (milliseconds) => {
 
 const utc = (parts) => new Intl.DateTimeFormat("en-GB", { ...parts, timeZone: "UTC" });
 const short = { hour: "2-digit", minute: "2-digit" };
-const whenExactly = utc({ weekday: "short", day: "numeric", month: "short", ...short, second: "2-digit" });
+const exactly = { weekday: "short", day: "numeric", month: "short", ...short, second: "2-digit" };
+const [thisYear, anyYear] = [utc(exactly), utc({ ...exactly, year: "numeric" })];
 const [minutes, seconds] = [utc(short), utc({ ...short, second: "2-digit" })];
 const [days, months] = [utc({ day: "numeric", month: "short" }), utc({ month: "short", year: "numeric" })];
-export const time = (milliseconds) => `${whenExactly.format(milliseconds).replace(/:00$/, "")} UTC`;
+export const time = (milliseconds) => {
+  const year = (date) => date.getUTCFullYear();
+  const text = year(new Date(milliseconds)) === year(new Date()) ? thisYear : anyYear;
+  return `${text.format(milliseconds).replace(/:00$/, "")} UTC`;
+};
 export const clock = (milliseconds, fine) => (fine ? seconds : minutes).format(milliseconds);
 export const day = (milliseconds, step) => (step >= 28 * 86_400 ? months : days).format(milliseconds);
 
