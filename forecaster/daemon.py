@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from forecaster.bundle.manifest import Manifest, configured_bundle, read_bundle
 from forecaster.checkpoint.reader import Reader
 from forecaster.checkpointing import Checkpoints
 from forecaster.config import Settings
 from forecaster.errors import BrokerUnavailableError, RetryableError
 from forecaster.kafka.client import Client
-from forecaster.logs import RareWarning, event
-from forecaster.manifest import Manifest, configured_bundle, read_bundle
 from forecaster.memory import settle
-from forecaster.metrics import Metrics
 from forecaster.poison import PoisonLimit
 from forecaster.records import RecordBatch
-from forecaster.traces import NoTraces, Stages, Traces
+from forecaster.telemetry.logs import RareWarning, event
+from forecaster.telemetry.metrics import Metrics
+from forecaster.telemetry.traces import NoTraces, Stages, Traces
 from forecaster.web.endpoints import Probe
 
 if TYPE_CHECKING:  # they import TensorFlow, for which the checks of a start need not wait

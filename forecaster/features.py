@@ -23,13 +23,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from forecaster.aggregates import aggregated
-from forecaster.clock import Clock
+from forecaster.calendar.clock import Clock
+from forecaster.calendar.seasons import Season, seasons_of
 from forecaster.config import Aggregate, format_duration
 from forecaster.covariates import CovariateSettings
 from forecaster.profiles import ProfilePath
 from forecaster.records import Bool, Float, Int
 from forecaster.recurrences import exponential_mean, one_round_earlier
-from forecaster.seasons import Season, seasons_of
 from forecaster.series import with_room
 
 CLIP = 10.0

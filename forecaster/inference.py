@@ -4,10 +4,10 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from forecaster.engines.tile import Emitted, Pending, ServingEngine, Stage, Tile, no_stage
 from forecaster.features import Features, FeatureSettings
 from forecaster.records import Bool, Int
 from forecaster.series import copied
-from forecaster.tile import Emitted, Pending, ServingEngine, Stage, Tile, no_stage
 from forecaster.windows import Block, Windows
 
 REBUILD_CELLS = 1 << 16  # series × rounds whose features are made at once: bounds the memory

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from forecaster.calendar.seasons import Season
 from forecaster.records import Bool, Float, Int
 from forecaster.recurrences import exponential_mean, linear_recurrence, one_round_earlier
-from forecaster.seasons import Season
 
 
 class ProfilePath:

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from integration.helpers import tool
 
-from forecaster.cli import _parser
-from forecaster.metrics import OUTCOMES
+from forecaster.cli.main import _parser
+from forecaster.telemetry.metrics import OUTCOMES
 
 ROOT = Path(__file__).parents[1]
 RUNBOOKS = ROOT / "docs" / "runbooks"

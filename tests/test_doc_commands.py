@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from documents import DOCS, FORECASTER, PAGES, ROOT, Reader, blocks, typed
 
-from forecaster.cli import _parser
+from forecaster.cli.main import _parser
 from forecaster.config import load_settings
 
 DATA = ROOT.parent / "shared" / "data"

@@ -15,7 +15,7 @@ from integration.certificates import LOOPBACK, Authority
 from integration.helpers import wait_until
 from prometheus_client import CollectorRegistry, Counter
 
-from forecaster.cli import main
+from forecaster.cli.main import main
 from forecaster.config import MetricsSettings
 from forecaster.errors import ConfigError
 from forecaster.web.endpoints import Endpoints

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_calendar import HOUR, SlowSessions, moment, reading
 
-from forecaster.clock import Clock
+from forecaster.calendar.clock import Clock
 from forecaster.config import SessionSettings
 from forecaster.features import Features, FeatureSettings
 

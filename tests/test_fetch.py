@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from builders import manifest, network
 
-from forecaster import fetch
-from forecaster.bundle import save_bundle
+from forecaster.bundle import fetch
+from forecaster.bundle.fetch import fetch_bundle
+from forecaster.bundle.manifest import MANIFEST, WEIGHTS, read_bundle
+from forecaster.bundle.store import save_bundle
 from forecaster.errors import BundleError, ConfigError, ForecasterError
-from forecaster.fetch import fetch_bundle
-from forecaster.manifest import MANIFEST, WEIGHTS, read_bundle
 
 ZEROS = "0" * 64
 

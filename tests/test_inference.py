@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from forecaster.config import StreamSettings
 from forecaster.features import Features
 from forecaster.inference import Inference
-from forecaster.networks import make_engine
+from forecaster.networks.kinds import make_engine
 from forecaster.windows import Windows
 
 

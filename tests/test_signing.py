@@ -10,13 +10,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from forecaster.cli import main
+from forecaster.bundle.manifest import MANIFEST, WEIGHTS, Manifest, NetworkSettings, sign_bundle
+from forecaster.bundle.signing import SIGNATURE
+from forecaster.cli.main import main
 from forecaster.config import ModelSettings, Settings
 from forecaster.daemon import check
 from forecaster.errors import BundleError, ConfigError
 from forecaster.features import FeatureSettings
-from forecaster.manifest import MANIFEST, WEIGHTS, Manifest, NetworkSettings, sign_bundle
-from forecaster.signing import SIGNATURE
 
 
 class Keys:
@@ -171,7 +171,7 @@ def test_what_openssl_signs_is_accepted(bundle: Path, tmp_path: Path) -> None:
 def test_a_bundle_is_loaded_by_its_signature_and_trained_anew_without_one(bundle: Path, keys: Keys) -> None:
     import builders  # noqa: PLC0415  # TensorFlow, which the other tests need not wait for
 
-    from forecaster.bundle import load_configured, save_bundle  # noqa: PLC0415
+    from forecaster.bundle.store import load_configured, save_bundle  # noqa: PLC0415
 
     made = builders.network()
     save_bundle(bundle, builders.manifest(made), made)

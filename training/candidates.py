@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from forecaster.clock import Clock
+from forecaster.calendar.clock import Clock
 from forecaster.config import Settings
 from forecaster.errors import ConfigError
 from forecaster.features import LAST, FeatureSettings

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from forecaster.clock import Clock
+from forecaster.calendar.clock import Clock
 from forecaster.config import Settings
 from forecaster.config.durations import UNIT_MS
 from forecaster.features import FeatureSettings

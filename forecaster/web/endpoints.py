@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from forecaster.errors import ConfigError
-from forecaster.logs import RareWarning
+from forecaster.telemetry.logs import RareWarning
 from forecaster.web.tls import ServerTls, shown
 
 if TYPE_CHECKING:
