@@ -20,12 +20,12 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # as the command line sets 
 
 import numpy as np
 
-from forecaster.bundle.manifest import NetworkSettings
 from forecaster.config import TrainingSettings
 from forecaster.engines.shapes import rung
 from forecaster.networks.encoder_decoder import EncoderDecoder
 from forecaster.networks.kinds import Windowed
 from forecaster.networks.segments import SegmentNetwork
+from forecaster.networks.spec import NetworkSettings
 from training.cluster import Cluster
 from training.course import Course
 from training.loss import Loss

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from forecaster.bundle.manifest import Manifest, NetworkSettings
+from forecaster.bundle.manifest import Manifest
 from forecaster.bundle.store import save_bundle
 from forecaster.config import Settings
 from forecaster.engines.tile import Stage, no_stage
 from forecaster.features import FeatureSettings
 from forecaster.networks.kinds import make_network
+from forecaster.networks.spec import NetworkSettings
 from forecaster.pipeline import Pipeline
 from forecaster.records import RecordBatch
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from forecaster.bundle.manifest import Manifest, NetworkSettings
+from forecaster.bundle.manifest import Manifest
 from forecaster.bundle.store import named_weights
 from forecaster.config import Aggregate, AttentionKind, CellKind, Settings, ShortWindows
 from forecaster.engines.tile import ServingEngine
@@ -20,6 +20,7 @@ from forecaster.networks.many_to_many import Network
 from forecaster.networks.multivariate import ChannelNetwork
 from forecaster.networks.paths import PathNetwork
 from forecaster.networks.segments import SegmentNetwork
+from forecaster.networks.spec import NetworkSettings
 from forecaster.pipeline import Output, Pipeline
 from forecaster.records import Headers, RecordBatch
 

@@ -26,10 +26,11 @@ from builders import (
 from safetensors.numpy import save
 
 from forecaster.bundle import manifest as manifest_module
-from forecaster.bundle.manifest import MANIFEST, WEIGHTS, NetworkSettings, content_digest
+from forecaster.bundle.manifest import MANIFEST, WEIGHTS, content_digest
 from forecaster.bundle.store import check_writable, load_bundle, named_weights, save_bundle
 from forecaster.errors import BundleError
 from forecaster.networks.many_to_many import Network
+from forecaster.networks.spec import NetworkSettings
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from documents import DOCS, FORECASTER, PAGES, ROOT, Reader, blocks, typed
 
-from forecaster.cli.main import _parser
+from forecaster.cli.main import make_parser
 from forecaster.config import load_settings
 
 DATA = ROOT.parent / "shared" / "data"
@@ -113,7 +113,7 @@ def test_every_command_of_forecaster_in_a_shell_block_is_one() -> None:
     assert len(lines) > 20
     for line in lines:
         words = shlex.split(line, comments=True)
-        _parser().parse_args(words[words.index("forecaster") + 1 :])
+        make_parser().parse_args(words[words.index("forecaster") + 1 :])
 
 
 def test_every_option_of_forecaster_that_is_told_exists() -> None:

@@ -10,13 +10,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from forecaster.bundle.manifest import MANIFEST, WEIGHTS, Manifest, NetworkSettings, sign_bundle
+from forecaster.bundle.manifest import MANIFEST, WEIGHTS, Manifest, sign_bundle
 from forecaster.bundle.signing import SIGNATURE
 from forecaster.cli.main import main
 from forecaster.config import ModelSettings, Settings
 from forecaster.daemon import check
 from forecaster.errors import BundleError, ConfigError
 from forecaster.features import FeatureSettings
+from forecaster.networks.spec import NetworkSettings
 
 
 class Keys:

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 from test_daemon import START, Until, tick
 
-from forecaster.cli.main import _traces
+from forecaster.cli.serve import make_traces
 from forecaster.config import Settings
 from forecaster.daemon import Daemon
 from forecaster.errors import ConfigError
@@ -228,4 +228,4 @@ def test_traces_without_the_extra_end_in_a_line_that_names_it(monkeypatch: pytes
     monkeypatch.delitem(sys.modules, "forecaster.telemetry.otel")
     monkeypatch.setitem(sys.modules, "opentelemetry.context", None)
     with pytest.raises(ConfigError, match=r"^tracing\.enabled: .*forecaster\[otel\]"):
-        _traces(Settings(tracing={"enabled": True}), Metrics())
+        make_traces(Settings(tracing={"enabled": True}), Metrics())

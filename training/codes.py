@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.bundle.manifest import MOST_CODE
 from forecaster.config import ModelSettings
 from forecaster.errors import ConfigError
+from forecaster.networks.spec import MOST_CODE
 from forecaster.records import Int
 from forecaster.vocabulary import UNKNOWN, CodeBook
 from training.data import Sequences

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.bundle.manifest import NetworkSettings
 from forecaster.config import Settings
 from forecaster.errors import ConfigError
 from forecaster.networks.codes import CodeNetwork
@@ -15,6 +14,7 @@ from forecaster.networks.many_to_many import Network
 from forecaster.networks.multivariate import ChannelNetwork
 from forecaster.networks.paths import PathNetwork
 from forecaster.networks.segments import SegmentNetwork
+from forecaster.networks.spec import NetworkSettings
 from training.candidates import Candidate
 from training.code_examples import code_batches, cross_entropy
 from training.code_validation import CodeValidation

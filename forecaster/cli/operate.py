@@ -2,12 +2,10 @@
 
 import argparse
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
+from forecaster.cli.commands import AddCommand
 from forecaster.config import load_settings
-
-AddCommand = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
 
 
 def add_operator_commands(command: AddCommand) -> None:

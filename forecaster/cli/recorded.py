@@ -2,7 +2,8 @@
 
 import argparse
 import socket
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,3 +71,20 @@ def input_parts(options: argparse.Namespace, settings: Settings, say: Callable[[
         raise ConfigError('--label-column: goes with model.task = "classify"')
     chosen = Columns(options.time_column, options.series_column, values, options.label_column, settings.model.coded)
     return read_parts(options.input, settings.input, chosen)
+
+
+def read_recording(options: argparse.Namespace, settings: Settings) -> "Recording":
+    """The same as one recording; what was left out is told on standard error."""
+    return joined(input_parts(options, settings, to_stderr))
+
+
+def joined(parts: Iterable["Recording"]) -> "Recording":
+    """One recording of several."""
+    from forecaster.recording import join
+
+    return join(parts)
+
+
+def to_stderr(line: str) -> None:
+    """Tell it to who typed the command."""
+    print(line, file=sys.stderr)

@@ -13,12 +13,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from forecaster.bundle.manifest import NetworkSettings
 from forecaster.engines.shapes import halvings
 from forecaster.networks.attention import Attention, Memory
 from forecaster.networks.cells import CELLS, State
 from forecaster.networks.many_to_many import RecentProfiles, ordered_quantiles
 from forecaster.networks.segments import at_last
+from forecaster.networks.spec import NetworkSettings
 from forecaster.past import CLIP, Past, right_padded
 from forecaster.records import Float
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from forecaster.bundle.manifest import NetworkSettings
 from forecaster.config import SamplingSettings
 from forecaster.networks.many_to_many import Network
+from forecaster.networks.spec import NetworkSettings
 
 Tensor = Any
 

@@ -1,6 +1,5 @@
 """The kinds of networks, and the engine that serves each."""
 
-from forecaster.bundle.manifest import NetworkSettings
 from forecaster.config import NetworkKind, Settings
 from forecaster.engines.carried import Engine
 from forecaster.engines.compiling import on_accelerator
@@ -15,6 +14,7 @@ from forecaster.networks.many_to_many import Network
 from forecaster.networks.multivariate import ChannelNetwork
 from forecaster.networks.paths import PathNetwork
 from forecaster.networks.segments import SegmentNetwork
+from forecaster.networks.spec import NetworkSettings
 from forecaster.windows import BATCH_ROOM
 
 Windowed = SegmentNetwork | EncoderDecoder

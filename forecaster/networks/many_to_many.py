@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from forecaster.bundle.manifest import NetworkSettings
 from forecaster.networks.cells import CELLS, State
+from forecaster.networks.spec import NetworkSettings
 
 if TYPE_CHECKING:
     from forecaster.config import Precision

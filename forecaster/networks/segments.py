@@ -14,9 +14,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from forecaster.bundle.manifest import NetworkSettings
 from forecaster.engines.shapes import halvings
 from forecaster.networks.many_to_many import ordered_quantiles
+from forecaster.networks.spec import NetworkSettings
 from forecaster.past import Past, right_padded, scaled_windows
 from forecaster.records import Float
 

@@ -16,11 +16,12 @@ from integration.helpers import kcat, produce, read_topic, tool, wait_until
 from integration.kafka_broker import KafkaBroker, free_port
 from jsonschema import Draft202012Validator
 
-from forecaster.bundle.manifest import Manifest, NetworkSettings
+from forecaster.bundle.manifest import Manifest
 from forecaster.bundle.store import load_configured, save_bundle
 from forecaster.config import load_settings
 from forecaster.features import FeatureSettings
 from forecaster.networks.many_to_many import Network
+from forecaster.networks.spec import NetworkSettings
 from forecaster.recording import Columns, read_recording
 from training.backtest import Part, backtest
 from training.origins import Choice
