@@ -18,7 +18,7 @@ from forecaster.bundle.manifest import Manifest
 from forecaster.bundle.store import save_bundle
 from forecaster.config import Settings
 from forecaster.engines.tile import Stage, no_stage
-from forecaster.features import FeatureSettings
+from forecaster.features.settings import FeatureSettings
 from forecaster.networks.kinds import make_network
 from forecaster.networks.spec import NetworkSettings
 from forecaster.pipeline import Pipeline

@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from forecaster.engines.tile import Emitted, Pending, ServingEngine, Stage, Tile, no_stage
-from forecaster.features import Features, FeatureSettings
+from forecaster.features.running import Features
+from forecaster.features.settings import FeatureSettings
 from forecaster.records import Bool, Int
 from forecaster.series import copied
 from forecaster.windows import Block, Windows

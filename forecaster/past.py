@@ -12,7 +12,7 @@ import numpy as np
 
 from forecaster.calendar.seasons import Season
 from forecaster.engines.tile import Tile
-from forecaster.features import waves
+from forecaster.features.running import waves
 from forecaster.records import Float, Int
 
 CLIP = 100.0  # scales: what float32 and the network still tell apart

@@ -12,7 +12,7 @@ from forecaster.bundle.manifest import Manifest
 from forecaster.bundle.store import named_weights
 from forecaster.config import Aggregate, AttentionKind, CellKind, Settings, ShortWindows
 from forecaster.engines.tile import ServingEngine
-from forecaster.features import FeatureSettings
+from forecaster.features.settings import FeatureSettings
 from forecaster.networks.codes import CodeNetwork
 from forecaster.networks.encoder_decoder import EncoderDecoder
 from forecaster.networks.kinds import AnyNetwork, make_engine

@@ -18,7 +18,7 @@ from forecaster.cli.main import main
 from forecaster.config import Settings
 from forecaster.engines.carried import Engine
 from forecaster.errors import ConfigError
-from forecaster.features import FeatureSettings
+from forecaster.features.settings import FeatureSettings
 from forecaster.formats.forecast_json import Forecasts
 from forecaster.networks.many_to_many import Network
 from forecaster.recording import Columns, Recording, read_recording

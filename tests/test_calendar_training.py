@@ -9,7 +9,7 @@ from slow_calendar import HOUR, MINUTE
 
 from forecaster.config import Settings
 from forecaster.engines.tile import Tile
-from forecaster.features import Features
+from forecaster.features.running import Features
 from forecaster.grid import Grid
 from forecaster.past import TilePast
 from forecaster.recording import Recording

@@ -14,7 +14,7 @@ from test_training import HOUR, START, configured, daily
 from forecaster.bundle.store import save_bundle
 from forecaster.config import InputSettings, Settings
 from forecaster.errors import ConfigError
-from forecaster.features import FeatureSettings
+from forecaster.features.settings import FeatureSettings
 from forecaster.formats.json_encode import JsonTickEncoder
 from forecaster.formats.json_ticks import JsonTickDecoder
 from forecaster.networks.multivariate import ChannelNetwork

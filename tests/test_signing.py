@@ -16,7 +16,7 @@ from forecaster.cli.main import main
 from forecaster.config import ModelSettings, Settings
 from forecaster.daemon import check
 from forecaster.errors import BundleError, ConfigError
-from forecaster.features import FeatureSettings
+from forecaster.features.settings import FeatureSettings
 from forecaster.networks.spec import NetworkSettings
 
 

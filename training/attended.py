@@ -4,7 +4,8 @@ import numpy as np
 
 from forecaster.engines.compiling import to_numpy
 from forecaster.engines.tile import Tile
-from forecaster.features import Features, FeatureSettings
+from forecaster.features.running import Features
+from forecaster.features.settings import FeatureSettings
 from forecaster.networks.encoder_decoder import EncoderDecoder
 from forecaster.past import TilePast
 from forecaster.records import Float

@@ -14,7 +14,7 @@ from forecaster.bundle.manifest import Manifest
 from forecaster.config import Settings
 from forecaster.engines.tile import Emitted
 from forecaster.errors import ConfigError
-from forecaster.features import Features
+from forecaster.features.running import Features
 from forecaster.inference import Inference
 from forecaster.networks.kinds import AnyNetwork, make_engine
 from forecaster.networks.spec import NetworkSettings

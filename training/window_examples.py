@@ -10,7 +10,8 @@ from forecaster.config import ModelSettings
 from forecaster.engines.shapes import rung
 from forecaster.engines.tile import Tile
 from forecaster.engines.windowed import WindowEngine, WindowNetwork
-from forecaster.features import LAST, Features, FeatureSettings
+from forecaster.features.running import Features
+from forecaster.features.settings import LAST, FeatureSettings
 from forecaster.past import Past, TilePast, calendar
 from forecaster.records import Float, Int
 from forecaster.rings import Rings

@@ -13,7 +13,7 @@ import numpy as np
 
 from forecaster.bundle.manifest import Manifest
 from forecaster.config import Settings
-from forecaster.features import FeatureSettings
+from forecaster.features.settings import FeatureSettings
 from forecaster.networks.kinds import make_network
 from forecaster.networks.spec import NetworkSettings
 from forecaster.pipeline import Pipeline

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.report import Report, arguments, finish
 from forecaster.bundle.manifest import Manifest
 from forecaster.config import Settings
-from forecaster.features import FeatureSettings
+from forecaster.features.settings import FeatureSettings
 from forecaster.networks.kinds import make_network
 from forecaster.networks.spec import NetworkSettings
 from forecaster.pipeline import Pipeline

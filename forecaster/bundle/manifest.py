@@ -16,7 +16,7 @@ from forecaster.config import (
     format_duration,
 )
 from forecaster.errors import BundleError, ConfigError
-from forecaster.features import LAST, FeatureSettings
+from forecaster.features.settings import LAST, FeatureSettings
 from forecaster.networks.spec import MessageKind, NetworkSettings
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"

@@ -11,7 +11,7 @@ from forecaster.checkpoint.chunks import Layout
 from forecaster.config import Settings
 from forecaster.config.stream import MOST_CHANNELS
 from forecaster.errors import UnusableStateError
-from forecaster.features import FeatureSettings
+from forecaster.features.settings import FeatureSettings
 from forecaster.grid import NEVER, OPEN
 from forecaster.networks.spec import NetworkSettings
 

@@ -15,7 +15,7 @@ from forecaster.engines.compiling import Compiler, compile_function, faster, on_
 from forecaster.engines.hidden import DeviceHidden, Hidden, HostHidden
 from forecaster.engines.shapes import Shape, Shapes, pad_rows, rung
 from forecaster.engines.tile import Scaled, Stage, Tile
-from forecaster.features import FeatureStep
+from forecaster.features.running import FeatureStep
 from forecaster.networks.many_to_many import Network
 from forecaster.records import Bool, Float, Int
 from forecaster.telemetry.logs import event

@@ -10,7 +10,7 @@ from forecaster.engines.compiling import Compiler, compile_function, to_numpy
 from forecaster.engines.sampling import keys, uniforms
 from forecaster.engines.shapes import pad_rows, rung
 from forecaster.engines.tile import Emitted, Pending, Stage, Tile
-from forecaster.features import FeatureStep
+from forecaster.features.running import FeatureStep
 from forecaster.networks.codes import MISSING, CodeNetwork
 from forecaster.networks.paths import PathNetwork
 from forecaster.records import Float

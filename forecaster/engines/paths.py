@@ -9,7 +9,7 @@ from forecaster.engines.carried import Engine
 from forecaster.engines.compiling import to_numpy
 from forecaster.engines.from_state import StateEngine
 from forecaster.engines.tile import Emitted, Pending, Tile
-from forecaster.features import FeatureStep
+from forecaster.features.running import FeatureStep
 from forecaster.networks.paths import PathNetwork
 from forecaster.records import Float
 

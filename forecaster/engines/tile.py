@@ -10,7 +10,7 @@ import numpy as np
 
 from forecaster.engines.compiling import to_numpy
 from forecaster.engines.shapes import Shapes
-from forecaster.features import FeatureStep
+from forecaster.features.running import FeatureStep
 from forecaster.records import Bool, Float, Int
 from forecaster.rings import Rings
 

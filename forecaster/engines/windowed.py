@@ -14,7 +14,7 @@ from forecaster.engines.carried import MOST_CELLS, ROUNDS_LADDER, SERIES_LADDER
 from forecaster.engines.compiling import compile_function
 from forecaster.engines.shapes import Shapes, pad_rows, rung
 from forecaster.engines.tile import Scaled, Stage, Tile, no_stage
-from forecaster.features import FeatureStep
+from forecaster.features.running import FeatureStep
 from forecaster.networks.spec import NetworkSettings
 from forecaster.past import Past, TilePast
 from forecaster.records import Float, Int

@@ -86,7 +86,7 @@ def _bundle(request: dict[str, Any]) -> int:
     """A small network with drawn weights: what is tested is the way of the ticks, not the forecasts' worth."""
     from forecaster.bundle.manifest import Manifest
     from forecaster.bundle.store import save_bundle
-    from forecaster.features import FeatureSettings
+    from forecaster.features.settings import FeatureSettings
     from forecaster.networks.kinds import make_engine
     from forecaster.networks.many_to_many import Network
     from forecaster.networks.spec import NetworkSettings

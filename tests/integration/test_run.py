@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 from forecaster.bundle.manifest import Manifest
 from forecaster.bundle.store import load_configured, save_bundle
 from forecaster.config import load_settings
-from forecaster.features import FeatureSettings
+from forecaster.features.settings import FeatureSettings
 from forecaster.networks.many_to_many import Network
 from forecaster.networks.spec import NetworkSettings
 from forecaster.recording import Columns, read_recording

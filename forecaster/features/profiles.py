@@ -3,8 +3,8 @@
 import numpy as np
 
 from forecaster.calendar.seasons import Season
+from forecaster.features.recurrences import exponential_mean, linear_recurrence, one_round_earlier
 from forecaster.records import Bool, Float, Int
-from forecaster.recurrences import exponential_mean, linear_recurrence, one_round_earlier
 
 
 class ProfilePath:
