@@ -117,7 +117,7 @@ def test_every_command_of_forecaster_in_a_shell_block_is_one() -> None:
 
 
 def test_every_option_of_forecaster_that_is_told_exists() -> None:
-    source = "".join(path.read_text("utf-8") for path in (ROOT / "forecaster").glob("cli*.py"))
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "forecaster" / "cli").glob("*.py"))
     named = {option for line in told() if line.startswith("forecaster ") for option in re.findall(r"--[\w-]+", line)}
     assert named
     assert {option for option in named if f'"{option}"' not in source} == set()
