@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from forecaster.bundle import named_weights
+from forecaster.bundle.store import named_weights
 from forecaster.config import Settings
 from forecaster.errors import ConfigError
-from forecaster.features import Features
+from forecaster.features.running import Features
 from forecaster.formats.forecast_json import Forecasts
 from forecaster.recording import Recording
 from forecaster.windows import Windows

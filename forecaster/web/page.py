@@ -16,10 +16,10 @@ from typing import BinaryIO
 import orjson
 import uvicorn
 
+from forecaster.bundle.manifest import configured_bundle, read_bundle
 from forecaster.config import Settings, WebSettings
 from forecaster.kafka.python_connect import prepare_library
-from forecaster.logs import event
-from forecaster.manifest import configured_bundle, read_bundle
+from forecaster.telemetry.logs import event
 from forecaster.web.app import make_app
 from forecaster.web.broadcast import Broadcast
 from forecaster.web.connection import Connection
