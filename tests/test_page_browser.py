@@ -276,6 +276,37 @@ def test_one_channel_of_a_series_is_shown_and_another_chosen_with_the_keyboard(b
         page.close()
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [([1e6, 1e6 + 0.01, 1e6 + 0.02], "1,000,000.02 now"), ([-3e-13, 2e-13], "2E-13 now"), ([1e30, 3e30], "3E30 now"),
+     ([0.0, 0.0], "0 now"), ([5.0, 5.0, 5.0], "5 now"), ([1.0, 123456.789], "123,457 now")],
+)  # fmt: skip
+def test_numbers_are_short_and_yet_told_apart_and_their_axis_has_labels(open_page, live, values, told):
+    ticks = [tick("odd", n, value) for n, value in enumerate(values)]
+    live.fleet.take_ticks(records([*ticks, *(tick("odd", n, None) for n in range(len(values), 8))]), live.now_ms)
+    page = open_page("/")
+    page.evaluate("""() => {
+        const [draw, canvas] = [CanvasRenderingContext2D.prototype.fillText, CanvasRenderingContext2D.prototype];
+        window.labels = [];
+        canvas.fillText = function (text, ...at) { labels.push(text); draw.call(this, text, ...at); };
+    }""")
+    page.locator("#search").fill("odd")
+    page.get_by_role("option").click()
+    expect(page.locator("#facts")).to_contain_text(told)
+    page.wait_for_function("labels.some((label) => label.includes(':'))")
+    numbers = page.evaluate("labels.filter((label) => /^[-\\d.,E]+$/.test(label))")
+    assert len(set(numbers)) >= 3
+    assert max(map(len, numbers)) <= 14
+
+
+def test_a_name_of_a_thousand_letters_leaves_room_for_the_chart(open_page, live):
+    live.feed("x" * 1_000, [1.0, 2.0])
+    page = open_page(f"/series?name={'x' * 1_000}", viewport={"width": 390, "height": 844})
+    page.locator("#chart canvas").wait_for()
+    assert page.locator("#name").bounding_box()["height"] < 100
+    expect(page.locator("#name")).to_have_attribute("title", "x" * 1_000)
+
+
 def test_the_lists_keep_the_focus_while_their_numbers_change(open_page, live):
     page = open_page()
     page.locator("#worst button").first.focus()

@@ -36,7 +36,13 @@ export function figure(frame) {
 
   const x = [...rows.keys()].sort((a, b) => a - b);
   const columns = Array.from({ length: 4 + (fan?.bands.length ?? 0) }, (_, column) => x.map((one) => rows.get(one)[column]));
-  return { data: [x, ...columns], levels: fan?.levels ?? [], timed: place.timed, when, newest: place.newest };
+  return { data: [x, ...columns], levels: fan?.levels ?? [], timed: place.timed, when, spread: spread(frame), newest: place.newest };
+}
+
+// How far apart the numbers of a series lie that are shown.
+export function spread(frame) {
+  const known = [...frame.value, ...(frame.fan?.bands ?? []).flat()].filter((one) => one !== null);
+  return known.reduce((most, one) => Math.max(most, one), -Infinity) - known.reduce((least, one) => Math.min(least, one), Infinity);
 }
 
 // Where things lie: at their time in seconds, or where steps are uneven at their number, the newest observation at 0.

@@ -1,7 +1,8 @@
 // The live page: frames come in, text and charts go out. Names and everything else from outside are text, never markup.
 import { Chart } from "./chart.js";
+import { spread } from "./figure.js";
 import { Search } from "./search.js";
-import { count, duration, latency, number, rate, share, time } from "./words.js";
+import { count, duration, latency, number, percent, rate, share, time } from "./words.js";
 
 const SILENT_MS = 5000; // frames come every second
 const AGAIN_MS = 5000;
@@ -49,7 +50,7 @@ function waitFor(chosen) {
   chart.clear();
   latest = null;
   $("chart").hidden = false;
-  $("name").textContent = chosen ?? "…";
+  Object.assign($("name"), { textContent: chosen ?? "…", title: chosen ?? "" });
   $("facts").textContent = "";
   document.title = chosen === null ? "forecaster" : `${chosen} · forecaster`;
   for (const id of ["legend", "chances", "numbers"]) $(id).hidden = true;
@@ -162,7 +163,7 @@ function missing(frame) {
 function facts(frame) {
   const last = frame.value.findLast((one) => one !== null);
   const parts = [];
-  if (last !== undefined) parts.push(`${number(last)} now`);
+  if (last !== undefined) parts.push(`${number(last, spread(frame))} now`);
   if (frame.origin !== undefined) parts.push(`forecast at ${time(frame.origin)}`);
   if (frame.fan?.bands) parts.push(frame.step_ms ? `${duration(frame.horizon * frame.step_ms)} ahead` : `${count(frame.horizon)} steps ahead`);
   if (frame.fan?.aggregate) parts.push(`the ${frame.fan.aggregate} of all steps`);
@@ -177,7 +178,7 @@ function showChances(chances) {
     const bar = document.createElement("i");
     bar.style.width = `${100 * chance}%`;
     row.append(Object.assign(document.createElement("span"), { textContent: label, title: label }));
-    row.append(bar, Object.assign(document.createElement("b"), { textContent: `${number(Number((100 * chance).toFixed(1)))} %` }));
+    row.append(bar, Object.assign(document.createElement("b"), { textContent: percent(chance) }));
     return row;
   });
   $("chances").replaceChildren(...rows);
@@ -195,7 +196,8 @@ function showNumbers(frame) {
   const when = (step, n) => (fan.time_ms ? time(fan.time_ms[n]) : `step +${step}`);
   $("numbers").querySelector("thead").replaceChildren(row("th", ["when", ...fan.levels]));
   const steps = fan.step.slice(0, LISTED_STEPS);
-  const lines = steps.map((step, n) => row("td", [when(step, n), ...fan.bands.map((band) => number(band[n]))]));
+  const apart = spread(frame);
+  const lines = steps.map((step, n) => row("td", [when(step, n), ...fan.bands.map((band) => number(band[n], apart))]));
   $("numbers").querySelector("tbody").replaceChildren(...lines);
 }
 
