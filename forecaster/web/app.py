@@ -1,5 +1,6 @@
 """What the live page's server answers: a handful of files that it has read at its start, a search, and the events."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from importlib.resources import files
 
@@ -17,6 +18,7 @@ from forecaster.web.guard import Guard
 from forecaster.web.hosts import Hosts
 from forecaster.web.limits import RequestLimit
 
+MOST_SEARCHES = 8  # at once: one runs, beside the loop that sends the frames, the others wait for it
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
@@ -27,6 +29,7 @@ class Site:
         self._broadcast, self._fleet = broadcast, broadcast.fleet
         self._caught_up = caught_up
         self._files = served_files()
+        self._searching, self._searches = asyncio.Lock(), 0
 
     def routes(self) -> list[Route]:
         """Where each is found; there is no other path."""
@@ -45,7 +48,14 @@ class Site:
         return Response(self._files[name], media_type=TYPES[name.rpartition(".")[2]])
 
     async def _search(self, request: Request) -> Response:
-        found = self._fleet.search(request.query_params.get("q", ""))
+        if self._searches >= MOST_SEARCHES:
+            return PlainTextResponse("too many searches, try again later\n", 503, {"Retry-After": "1"})
+        self._searches += 1
+        try:
+            async with self._searching:
+                found = await asyncio.to_thread(self._fleet.search, request.query_params.get("q", ""))
+        finally:
+            self._searches -= 1
         return Response(as_json(found), media_type="application/json")
 
     async def _events(self, request: Request) -> Response:

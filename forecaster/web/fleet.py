@@ -114,7 +114,8 @@ class Fleet:
         """The first names that contain `text`, whatever the case, and how many do."""
         wanted = text.casefold()
         with self._lock:
-            found = [name for name in self._seen_ms if wanted in name.casefold()]
+            names = list(self._seen_ms)
+        found = [name for name in names if wanted in name.casefold()]
         return {"total": len(found), "names": heapq.nsmallest(FOUND, found)}
 
     def glance(self, now_ms: int) -> dict[str, Any]:
