@@ -134,6 +134,16 @@ def test_the_fan_moves_while_one_watches(open_page, live):
     wait_until(lambda: drawn(page) != before, what="another picture")
 
 
+def test_while_the_page_skips_records_it_says_so_where_one_sees_it(open_page, live):
+    live.fleet.skip(7)  # long ago
+    page = open_page()
+    expect(page.locator("#foot")).to_contain_text("7 records skipped")
+    expect(page.locator("#notice")).to_be_hidden()
+    live.fleet.skip(1_000)
+    expect(page.locator("#notice")).to_contain_text("shows pieces of it")
+    expect(page.locator("#foot")).to_contain_text("1,007 records skipped")
+
+
 def test_arrow_keys_read_the_chart_aloud(open_page):
     page = open_page("/series?name=pump-1")
     page.locator("#chart canvas").wait_for()
@@ -171,6 +181,63 @@ def test_the_colours_are_the_systems_until_others_are_chosen_and_those_stay(open
     wait_until(lambda: drawn(page) != before, what="the chart in other colours")
     page.reload()
     assert (ground() > 128) == (scheme == "dark")
+
+
+CONTRAST = """() => {
+    const light = (part) => (part /= 255) <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    const luminance = ([red, green, blue]) => 0.2126 * light(red) + 0.7152 * light(green) + 0.0722 * light(blue);
+    const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const ground = (one) => {
+        const [...colour] = parts(getComputedStyle(one).backgroundColor);
+        return colour.length > 3 && colour[3] === 0 ? ground(one.parentElement) : colour;
+    };
+    const contrast = (colour, one) => {
+        const [low, high] = [luminance(parts(colour)), luminance(ground(one))].sort((a, b) => a - b);
+        return (high + 0.05) / (low + 0.05);
+    };
+    const texts = [...document.querySelectorAll("body *")].filter((one) => one.checkVisibility() &&
+        [...one.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.textContent.trim()));
+    const told = texts.map((one) => [one.textContent, contrast(getComputedStyle(one).color, one)]);
+    const search = document.getElementById("search");
+    told.push(["hint", contrast(getComputedStyle(search, "::placeholder").color, search)]);
+    const controls = [...document.querySelectorAll("input, select, .quiet")];
+    return [told, controls.map((one) => [one.id, contrast(getComputedStyle(one).borderTopColor, one.parentElement)])];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_and_controls_stand_out_as_wcag_aa_asks(open_page, live, scheme):
+    live.now_ms += 10_000_000  # so that some are stale
+    live.feed("bad", [float(n) for n in range(2 * HORIZON + 1)], off_by=50.0)
+    page = open_page("/series?name=bad", color_scheme=scheme)
+    expect(page.locator("#worst button")).to_have_count(4)
+    page.locator("summary").click()
+    page.locator("#search").fill("p")
+    expect(page.get_by_role("option")).to_have_count(2)
+    texts, controls = page.evaluate(CONTRAST)
+    assert len(texts) > 40
+    assert [one for one in texts if one[1] < 4.5] == []
+    assert [one for one in controls if one[1] < 3] == []
+
+
+def test_on_paper_all_is_light_whatever_the_colours_of_the_screen(open_page):
+    page = open_page("/series?name=pump-1", color_scheme="light")
+    page.locator("#chart canvas").wait_for()
+    light = drawn(page)
+    for _ in range(2):  # automatic, light, dark
+        page.locator(SWITCH).click()
+    assert drawn(page) != light
+    page.emulate_media(media="print")
+    wait_until(lambda: drawn(page) == light, what="the chart in light colours")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(24, 33, 43)"
+    expect(page.locator("#search")).to_be_hidden()
+
+
+def test_where_the_system_forces_its_colours_the_chart_keeps_its_own(open_page):
+    forced, free = (open_page("/series?name=pump-1", forced_colors=one) for one in ("active", "none"))
+    for page in (forced, free):
+        page.locator("#chart canvas").wait_for()
+    wait_until(lambda: drawn(forced) == drawn(free), what="the same chart")
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1440])

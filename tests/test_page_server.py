@@ -109,6 +109,12 @@ def test_a_question_that_is_too_long_is_refused(page):
         assert client.recv(100).startswith(b"HTTP/1.1 400")
 
 
+def test_headers_are_bounded_however_they_come(page):
+    with socket.create_connection(page.server_address()) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: yyyyyyyy\r\n" * 2_000 + b"\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 431")
+
+
 def test_a_search_gives_the_names_that_contain_it_whatever_the_case(page):
     page.fleet.take_ticks(records([tick(f"Pump-{n:03}", 0, 1.0) for n in range(80)]), page.now_ms)
     found = json.loads(page.get("/search?q=pUMP")[2])

@@ -174,6 +174,7 @@ function line(plot, newest) {
 const colours = new Map();
 const probe = document.createElement("span");
 probe.hidden = true;
+probe.style.forcedColorAdjust = "none";
 document.documentElement.append(probe);
 
 function colour(name) {

@@ -6,6 +6,7 @@ import { count, duration, latency, number, percent, rate, share, time } from "./
 
 const SILENT_MS = 5000; // frames come every second
 const AGAIN_MS = 5000;
+const SAMPLED_MS = 60_000; // after records were skipped this is said
 const LISTED_STEPS = 48;
 
 const $ = (id) => document.getElementById(id);
@@ -14,6 +15,7 @@ let [name, channel] = asked(); // channel: null is the first one, or the only on
 let source = null;
 let latest = null; // frame of the series
 let heard = performance.now();
+const skips = { count: Infinity, at: -Infinity };
 
 function asked() {
   const query = new URLSearchParams(location.search);
@@ -80,8 +82,15 @@ function showFleet(fleet) {
   list("worst", fleet.worst, ({ ratio }) => number(Number(ratio.toFixed(2))), ({ ratio }) => (ratio > 1 ? "bad" : "good"));
   list("stale", fleet.stale, ({ silent_ms }) => duration(silent_ms), () => "bad");
   $("foot").textContent = foot(fleet);
+  sampled(fleet.counts.skipped ?? 0);
   if (name === null && fleet.first !== null) choose(fleet.first, null, false);
   else if (name === null) nothing("No series yet: the first tick or forecast in Kafka brings one.");
+}
+
+function sampled(skipped) {
+  if (skipped > skips.count) skips.at = performance.now();
+  skips.count = skipped;
+  $("notice").hidden = performance.now() - skips.at > SAMPLED_MS;
 }
 
 function foot(fleet) {
@@ -89,7 +98,7 @@ function foot(fleet) {
   parts.push(`${count(fleet.viewers)} ${fleet.viewers === 1 ? "viewer" : "viewers"}`);
   if (fleet.dropped) parts.push(`${count(fleet.dropped)} frames lost by slow viewers`);
   const { skipped, unreadable, unnamed } = fleet.counts;
-  if (skipped) parts.push(`${count(skipped)} records skipped: the stream is faster than the page reads`);
+  if (skipped) parts.push(`${count(skipped)} records skipped`);
   if (unreadable) parts.push(`${count(unreadable)} records unreadable`);
   if (unnamed) parts.push(`${count(unnamed)} records of more series than are listed`);
   return parts.join(" · ");
@@ -224,7 +233,7 @@ function paintTheme() {
 
 $("theme").addEventListener("click", nextTheme);
 $("numbers").addEventListener("toggle", () => latest && showNumbers(latest));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paintTheme);
+for (const media of ["(prefers-color-scheme: dark)", "print"]) matchMedia(media).addEventListener("change", paintTheme);
 addEventListener("popstate", () => {
   [name, channel] = asked();
   waitFor(name);
