@@ -400,6 +400,38 @@ def test_when_the_server_is_gone_the_page_says_that_it_has_lost_it(browser, live
     page.close()
 
 
+def test_a_connection_that_has_gone_silent_is_given_up_for_another(open_page, live, monkeypatch):
+    page = open_page("/series?name=pump-1")
+    expect(page.locator("#status")).to_have_text("Live")
+    monkeypatch.setattr(live.broadcast, "turn", lambda: None)
+    (before,) = live.viewers
+    page.evaluate("const now = performance.now.bind(performance); performance.now = () => now() + 20_000")
+    wait_until(lambda: page.wait_for_timeout(20) or before not in list(live.viewers), what="its leaving")
+    wait_until(lambda: page.wait_for_timeout(20) or len(live.viewers) == 1, what="its coming back")
+    expect(page.locator("#status")).to_have_text("Live")
+
+
+def test_a_tab_that_nobody_sees_leaves_its_connection_to_others(open_page, live):
+    page = open_page("/series?name=pump-1")
+    expect(page.locator("#status")).to_have_text("Live")
+    hide = "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+    page.evaluate(hide + " document.dispatchEvent(new Event('visibilitychange')); }", arg=True)
+    wait_until(lambda: len(live.viewers) == 0, what="its leaving")
+    live.feed("pump-1", [77.0], first=40)
+    page.evaluate(hide + " document.dispatchEvent(new Event('visibilitychange')); }", arg=False)
+    expect(page.locator("#facts")).to_contain_text("77 now")
+
+
+def test_a_page_that_has_been_started_again_says_of_a_silent_series_that_it_has_seen_nothing(open_page, live):
+    live.caught_up = False
+    page = open_page("/series?name=gone")
+    live.caught_up = True
+    expect(page.locator("#empty")).to_contain_text("Nothing has been seen")
+    expect(page.locator("#status")).to_have_text("Live")
+    live.fleet.take_ticks(records([tick("gone", 0, 5.0)]), live.now_ms)
+    expect(page.locator("#facts")).to_contain_text("5 now")
+
+
 def test_a_series_that_nobody_has_seen_has_a_plain_page_with_a_way_back(browser, live):
     page = browser.new_page()
     page.goto(f"{live.address}/series?name=nobody")

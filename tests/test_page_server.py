@@ -71,7 +71,8 @@ def test_a_series_that_is_unknown_gets_a_plain_page(page):
     assert (status, headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert b"No such series" in body
     assert b"script" not in body
-    assert page.get("/events?name=%3Cscript%3E")[0] == 404
+    with closing(Stream(page, "/events?name=%3Cscript%3E")) as stream:
+        assert [stream.next()[0], stream.next()[1]["seen_ms"]] == ["fleet", None]
 
 
 def test_before_the_page_has_caught_up_no_series_is_called_unknown(page):

@@ -59,8 +59,6 @@ class Site:
         return Response(as_json(found), media_type="application/json")
 
     async def _events(self, request: Request) -> Response:
-        if self._unknown(request):
-            return PlainTextResponse("no such series\n", 404)
         if self._broadcast.viewers.full:
             return PlainTextResponse("too many viewers, try again later\n", 503, {"Retry-After": "10"})
         return StreamingResponse(self._frames(request.query_params), media_type="text/event-stream")

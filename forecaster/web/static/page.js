@@ -6,6 +6,7 @@ import { count, duration, latency, number, percent, rate, share, time } from "./
 
 const SILENT_MS = 5000; // frames come every second
 const AGAIN_MS = 5000;
+const DEAD_MS = 15_000; // a connection so silent is given up: after a sleep it may be dead without knowing
 const SAMPLED_MS = 60_000; // after records were skipped this is said
 const LISTED_STEPS = 48;
 
@@ -166,6 +167,7 @@ function missing(frame) {
   if (frame.fan) return "This channel has had no value yet.";
   if ("fan" in frame) return "This forecast is not as it should be, and is not drawn.";
   if (frame.kind) return `Answers of the kind “${frame.kind}” are not drawn.`;
+  if (frame.seen_ms === null) return "Nothing has been seen of this series since the page was started.";
   return frame.time_ms.length ? "One observation so far, and no forecast." : "Seen, but not drawn yet.";
 }
 
@@ -240,8 +242,12 @@ addEventListener("popstate", () => {
   connect();
 });
 setInterval(() => {
-  if (performance.now() - heard > SILENT_MS) tell("lost", "Reconnecting…");
+  const silent_ms = document.hidden ? 0 : performance.now() - heard;
+  if (silent_ms > SILENT_MS) tell("lost", "Reconnecting…");
+  if (silent_ms > DEAD_MS) connect();
 }, 1000);
+// A browser has six connections to one server: tabs that nobody sees leave them to the others.
+document.addEventListener("visibilitychange", () => (document.hidden ? source.close() : connect()));
 $("channel").addEventListener("change", () => choose(name, $("channel").value));
 new Search($("search"), $("found"), $("count"), (chosen) => choose(chosen));
 paintTheme();
