@@ -382,6 +382,32 @@ def test_the_lists_keep_the_focus_while_their_numbers_change(open_page, live):
     assert page.evaluate("document.activeElement.tagName") == "BUTTON"
 
 
+def test_behind_an_ingress_that_takes_a_path_away_every_part_is_found(browser):
+    live = LivePage()
+    site = live.server.config.app
+
+    async def below(scope: dict, receive: object, send: object) -> None:
+        assert scope["path"].startswith("/deep/down/")
+        await site(scope | {"path": scope["path"].removeprefix("/deep/down")}, receive, send)
+
+    live.server.config.app = below
+    with live:
+        for name in ("pump-1", "pump-2"):
+            live.feed(name, [1.0, 2.0])
+        page = browser.new_page()
+        page.goto(f"{live.address}/deep/down/")
+        page.locator("#search").fill("pump-2")
+        page.get_by_role("option").click()
+        page.locator("#chart canvas").wait_for()
+        expect(page).to_have_url(f"{live.address}/deep/down/series?name=pump-2")
+        page.reload()
+        page.locator("#chart canvas").wait_for()
+        page.goto(f"{live.address}/deep/down/series?name=nobody")
+        page.get_by_role("link").click()
+        expect(page.locator("#name")).to_have_text("pump-1")
+        page.close()
+
+
 def test_a_page_that_is_empty_says_what_it_waits_for(browser):
     with LivePage() as live:
         page = browser.new_page()

@@ -148,6 +148,7 @@ def test_a_viewer_gets_the_fleet_and_its_series_at_once_and_then_what_moves(page
         (first, fleet), (second, series) = stream.next(), stream.next()
         assert (first, second, series["name"], series["value"][-1]) == ("fleet", "series", "a", 3.0)
         assert (fleet["viewers"], fleet["connected"]) == (1, True)
+        assert stream.answer.headers["X-Accel-Buffering"] == "no"
         page.feed("a", [9.0], first=3)
         while (event := stream.next())[0] != "series":
             pass

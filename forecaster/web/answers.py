@@ -111,8 +111,8 @@ def _ratios(errors: list[Float], width: int) -> Float:
 
 def _ended(past: Head, now: Head, times_ms: Int) -> bool:
     """Whether the last step of `past` is over at the origin of `now`; without a grid, observations are counted."""
-    if (ahead_ms := past.ahead_ms) is not None:
-        return bool(now.origin >= ahead_ms[-1])
+    if past.over_ms is not None:
+        return now.origin >= past.over_ms
     return len(times_ms) - int(np.searchsorted(times_ms, past.origin, "right")) >= past.horizon
 
 

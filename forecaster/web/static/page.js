@@ -30,7 +30,7 @@ function query() {
 
 function connect() {
   source?.close();
-  const mine = new EventSource(name === null ? "/events" : `/events?${query()}`);
+  const mine = new EventSource(name === null ? "events" : `events?${query()}`);
   source = mine;
   heard = performance.now();
   mine.addEventListener("channels", (event) => showChannels(JSON.parse(event.data)));
@@ -44,7 +44,7 @@ function connect() {
 
 function choose(chosen, itsChannel = channel, remember = true) {
   [name, channel] = [chosen, itsChannel];
-  if (remember) history.pushState(null, "", `/series?${query()}`);
+  if (remember) history.pushState(null, "", `series?${query()}`);
   waitFor(chosen);
   connect();
 }
