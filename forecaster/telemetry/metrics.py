@@ -109,12 +109,13 @@ class Metrics:
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        # Counted last of a batch and read first of a scrape: where forecasts show, so does all else of their batch.
+        self.forecasts = Counter("forecaster_forecasts", "Forecasts acknowledged by the broker.", registry=registry)
         self.ticks = Counter(
             "forecaster_ticks", "Decoded ticks by what became of them.", ["outcome"], registry=registry
         )
         for outcome in OUTCOMES:
             self.ticks.labels(outcome)
-        self.forecasts = Counter("forecaster_forecasts", "Forecasts acknowledged by the broker.", registry=registry)
         self.tick_to_forecast = ColumnHistogram(
             "forecaster_tick_to_forecast_seconds",
             "From the timestamp of the input record to the acknowledgement of its forecast.",
