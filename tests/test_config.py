@@ -87,6 +87,8 @@ def test_an_unknown_key_at_the_top_is_refused(tmp_path, key):
         (f"{OAUTH}sasl_token_endpoint = 'http://i/t'", "kafka.sasl_token_endpoint"),
         (f"{SCRAM}sasl_password = 'p'\nsasl_token_endpoint = 'https://i/t'", "kafka: sasl_token_endpoint"),
         (f"{SCRAM}sasl_password = ''", "kafka.sasl_password"),
+        ('[kafka]\nsecurity_protocol = "SSL"\nssl_ca_file = "c\\u0000"', "kafka.ssl_ca_file"),
+        ('[tracing]\nendpoint = "http://user:pa55@collector:4318/v1/traces"', "tracing.endpoint"),
         (f"{OAUTH}sasl_token_file = 't'\nsasl_password = 'p'", "kafka: sasl_username, sasl_password"),
         ('[topics]\ninput = "a b"', "topics.input"),
         ('[topics]\ninput = "same"\noutput = "same"', "topics"),
