@@ -95,7 +95,10 @@ def test_series_that_even_the_name_of_their_file_does_not_tell_apart_are_refused
     [
         ("", "no rows"),
         ("date,a\n", "no rows"),
-        ("when,a\n1000,1\n", "no column"),
+        ("when,a\n1000,1\n", r"no column 'ts' .* \(--time-column names another\): it has when, a"),
+        ("ts;sensor;value\n1000;a;1\n", "not separated by commas: 'ts;sensor;value'"),
+        ("ts,sensor,temp\n1000,a,1\n", "'a' in column 'sensor' is no number: .* unless --series-column names one"),
+        ("series,ts,temp\na,1000,1\n", r"no column 'value' \(--value-column names another\)"),
         ("date\n1000\n", "no column beside"),
         ("date,a\n1000\n", "row 2"),
         ("date,a\n1000,1\nyesterday,1\n", "row 3"),
