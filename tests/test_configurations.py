@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from forecaster.bundle.store import load_configured, save_bundle
-from forecaster.cli import _toml_lines
+from forecaster.cli.inspect import toml_lines
 from forecaster.config import Settings, load_settings
 from forecaster.engines import compiling
 from forecaster.errors import ConfigError
@@ -131,7 +131,7 @@ def accepted(tree: Tree, path: Path) -> tuple[Tree, Settings]:
 def test_a_refused_combination_names_a_setting_without_which_it_is_accepted_and_prints_as_it_was_read(tree, tmp_path):
     path = tmp_path / "forecaster.toml"
     _, settings = accepted(tree, path)
-    path.write_text("\n".join(_toml_lines(settings.model_dump(mode="json"))))
+    path.write_text("\n".join(toml_lines(settings.model_dump(mode="json"))))
     assert load_settings(path) == settings
 
 
