@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from kafka.errors import IllegalSaslStateError, KafkaError, NoError, UnsupportedSaslMechanismError, for_code
+from kafka.errors import (
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    KafkaError,
+    NoError,
+    UnsupportedSaslMechanismError,
+    for_code,
+)
 from kafka.net.sasl import get_sasl_mechanism
 from kafka.protocol.parser import KafkaProtocol
 from kafka.protocol.sasl import SaslAuthenticateRequest, SaslHandshakeRequest
@@ -15,6 +22,7 @@ from kafka.protocol.sasl import SaslAuthenticateRequest, SaslHandshakeRequest
 from forecaster.config import KafkaSettings
 from forecaster.errors import RefusedError
 from forecaster.kafka.tls import tls_context
+from forecaster.kafka.token_endpoint import TokenRefusedError
 
 ANSWER_SECONDS = 5.0
 READ_BYTES = 64 * 2**10
@@ -141,7 +149,7 @@ def _introduce(kafka: KafkaSettings, options: Mapping[str, Any], connection: _Co
 def _authenticate(kafka: KafkaSettings, options: Mapping[str, Any], connection: _Connection, host: str) -> None:
     mechanism = get_sasl_mechanism(kafka.sasl_mechanism)(host=host, **options)
     while not mechanism.is_done():
-        answer = connection.ask(SaslAuthenticateRequest(mechanism.auth_bytes(), version=1))
+        answer = connection.ask(SaslAuthenticateRequest(_proof_of(mechanism), version=1))
         if for_code(answer.error_code) is not NoError:
             raise _Refused(f"{_proof(kafka)}: the broker refuses it: {' '.join((answer.error_message or '').split())}")
         try:
@@ -150,8 +158,16 @@ def _authenticate(kafka: KafkaSettings, options: Mapping[str, Any], connection: 
             raise _Refused(f"{_proof(kafka)}: the broker does not know it") from None
 
 
+def _proof_of(mechanism: Any) -> bytes:
+    try:
+        proof: bytes = mechanism.auth_bytes()
+    except KafkaConnectionError as error:  # a file may come back, and an endpoint
+        raise _Refused(error.args[0], certain=isinstance(error, TokenRefusedError)) from None
+    return proof
+
+
 def _proof(kafka: KafkaSettings) -> str:
     """The settings that this client is known by."""
-    if kafka.sasl_token_file is not None:
-        return "kafka.sasl_token_file"
+    if kafka.sasl_mechanism == "OAUTHBEARER":
+        return "kafka.sasl_token_file" if kafka.sasl_token_endpoint is None else "kafka.sasl_token_endpoint"
     return f"kafka.sasl_username, kafka.sasl_password{'_file' if kafka.sasl_password_file else ''}"

@@ -4,6 +4,7 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from kafka.errors import KafkaConnectionError
@@ -61,17 +62,23 @@ class FreshContext:
 
 def tls_context(kafka: KafkaSettings) -> ssl.SSLContext:
     """What verifies the broker, its name too, and shows it our certificate; `ConfigError` names a file at fault."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if kafka.ssl_ca_file is None:
-        context.load_default_certs()
-    else:
-        try:
-            context.load_verify_locations(kafka.ssl_ca_file)
-        except OSError:  # of which SSLError is one
-            raise ConfigError(f"kafka.ssl_ca_file: {kafka.ssl_ca_file} holds no certificate in PEM") from None
+    context = trusting(kafka.ssl_ca_file, "kafka.ssl_ca_file")
     if kafka.ssl_cert_file is not None:
         _load_own(context, kafka)
+    return context
+
+
+def trusting(ca_file: Path | None, setting: str) -> ssl.SSLContext:
+    """What verifies servers by the authorities in `ca_file`, or the system's; `ConfigError` names its `setting`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file is None:
+        context.load_default_certs()
+        return context
+    try:
+        context.load_verify_locations(ca_file)
+    except OSError:  # of which SSLError is one
+        raise ConfigError(f"{setting}: {ca_file} holds no certificate in PEM") from None
     return context
 
 
