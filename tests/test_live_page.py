@@ -274,7 +274,9 @@ def test_one_number_for_the_whole_horizon_is_drawn_over_all_of_it():
 
 @pytest.mark.parametrize(
     "value",
-    [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"kind":"forecast","series":"","origin":1}',
+    [answer("caf\xe9", 0, 1.0).replace(b"\\u00e9", b"\xe9"),
+     answer("a", 0, 1.0, kind="\xe9").replace(b"\\u00e9", b"\xe9"),
+     b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"kind":"forecast","series":"","origin":1}',
      b'{"kind":"forecast","series":"a","origin":1e30}', answer("a", 0, 1.0, horizon=10**18),
      answer("a", 0, 1.0, step_ms=0), answer("a", 0, 1.0, step_ms=10**13, horizon=9_999),
      answer("a", 10**16, 1.0), answer("a", -(10**10), 1.0),
@@ -291,13 +293,15 @@ def test_what_is_no_answer_is_counted_and_shown_nowhere(value):
     "members",
     [{"quantiles": "none"}, {"quantiles": {}}, {"quantiles": {"0.5": [1.0]}}, {"quantiles": {"0.1": [1.0] * HORIZON}},
      {"quantiles": {"0.5": [1.0] * HORIZON, "<b>": [1.0] * HORIZON}}, {"point": [1.0] * 2}, {"horizon": 10_000},
+     {"quantiles": {"0.5": [1.0] * HORIZON, "caf\xe9": []}},
      {"quantiles": {"0.5": [1.0] * HORIZON, "1e5": [1.0] * HORIZON}}, {"point": []}, {"point": ["1"] * HORIZON}],
     ids=str,
 )  # fmt: skip
 def test_an_answer_whose_fan_is_none_is_said_not_to_be_drawn(members):
     fleet = make_fleet()
     feed(fleet, "a", range(2 * HORIZON))
-    fleet.take_answers(records([answer("a", n * HORIZON, 1.0, **members) for n in range(3)]), START_MS)
+    bad = [answer("a", n * HORIZON, 1.0, **members).replace(b"\\u00e9", b"\xe9") for n in range(3)]
+    fleet.take_answers(records(bad), START_MS)
     assert fleet.series("a")["fan"] is None
     assert fleet.series("a")["past"] == []
 
