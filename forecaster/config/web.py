@@ -23,7 +23,8 @@ class WebSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """0 takes a free one, which the log names"""
     max_series: Annotated[int, Field(ge=1, le=100_000)] = 2_000
-    """series that are drawn; all others can be searched for, and are drawn once somebody looks"""
+    """series that are drawn, counted by their channels; all others can be searched for, and are drawn once somebody
+    looks"""
     max_viewers: Annotated[int, Field(ge=1, le=10_000)] = 200
     """open pages; one more is told to come back later"""
     records_per_second: Annotated[int, Field(ge=100, le=1_000_000)] = 2_000
