@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from forecaster import __version__
@@ -27,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     options = make_parser().parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else list(arguments)
     configure_logging(worker=getattr(options, "worker", None))
+    if os.getpid() == 1:  # of a container: Linux ends it by no signal that it does not handle
+        signal.signal(signal.SIGTERM, _terminated)
     try:
         options.command(options)
     except ForecasterError as error:
@@ -39,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(0)
+
+
+def _terminated(number: int, _: FrameType | None) -> NoReturn:
+    """At once, as the signal would anywhere else, until a command has something to finish first."""
+    os._exit(128 + number)
 
 
 def make_parser() -> argparse.ArgumentParser:
