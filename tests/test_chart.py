@@ -241,6 +241,14 @@ def test_a_kafka_user_of_strimzi_is_all_that_the_pods_need(examples: dict[str, D
     assert topics["forecasts.state"]["spec"]["config"]["cleanup.policy"] == "compact"
 
 
+def test_a_token_endpoint_is_asked_with_the_password_of_the_secret(render: Render) -> None:
+    oauth = {**SASL, "sasl_mechanism": "OAUTHBEARER", "sasl_token_endpoint": "https://idp.example/token"}
+    documents = render(config={"kafka": oauth}, kafka={"userSecret": {"name": "user"}})["documents"]
+    written = tomllib.loads(dict(settings_files(documents))["forecaster.toml"])["kafka"]
+    assert written["sasl_password_file"] == "/etc/kafka/password"
+    assert "sasl_token_file" not in written
+
+
 def test_a_bundle_from_object_storage_is_fetched_by_its_checksum(examples: dict[str, Documents]) -> None:
     found = pod(only(examples["mtls-keda"], "Deployment"))
     (fetch,) = found["initContainers"]

@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from builders import CONTEXT, START_MS, Row, Tick, code_network, manifest, pipeline, published, records_of, run
+from checkpoints import checkpointed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -216,6 +217,17 @@ def reference_paths(made, history, uniform, sampling):
             state = seen(drawn[-1], state)
         paths.append(drawn)
     return distribution(start), np.array(paths).T, nearest
+
+
+@pytest.mark.parametrize("codes", [("down", "up", "flat"), ("up", "flat", "down", "jump")])
+def test_state_in_the_codes_of_another_vocabulary_is_not_used(codes):
+    line = pipeline(made=NETWORKS[0])
+    run(line, records_of([Tick("a", step, "up") for step in range(5)]))
+    topic = checkpointed(line, {0: 5})
+    (problem,) = topic.find(pipeline(made=code_network(codes=codes))).problems
+    assert problem[0] == "other_settings"
+    assert problem[1].endswith("network.vocabulary")
+    assert topic.find(pipeline(made=code_network(seed=1))).checkpoint is not None
 
 
 @given(st.integers(1, 9), st.integers(0, 2**16))

@@ -131,6 +131,8 @@ class Identity:
             now = self.features.model_dump(mode="json")
             names = [name for name in now if found.features.get(name) != now[name]]
             differ += [f"features.{name}" for name in names] or ["features"]
+        if found.network.get("vocabulary", []) != list(self.network.vocabulary):  # the values are places in it
+            differ.append("network.vocabulary")
         if differ:
             raise UnusableStateError("other_settings", f"made with other settings: {', '.join(differ)}")
 

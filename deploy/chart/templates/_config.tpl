@@ -29,7 +29,8 @@
 {{- /* How the user of the secret is told: password, token, cert, or nothing. */}}
 {{- define "forecaster.credential" -}}
 {{- if hasPrefix "SASL" (include "forecaster.protocol" .) -}}
-{{- ternary "token" "password" (eq (dig "kafka" "sasl_mechanism" "" .Values.config) "OAUTHBEARER") -}}
+{{- $kafka := dig "kafka" dict .Values.config -}}
+{{- ternary "token" "password" (and (eq (dig "sasl_mechanism" "" $kafka) "OAUTHBEARER") (not $kafka.sasl_token_endpoint)) -}}
 {{- else if and (eq (include "forecaster.protocol" .) "SSL") (include "forecaster.userSecret" .) -}}
 cert
 {{- end -}}
