@@ -103,7 +103,7 @@ def test_series_that_even_the_name_of_their_file_does_not_tell_apart_are_refused
         ("date,a\n1000\n", "row 2"),
         ("date,a\n1000,1\nyesterday,1\n", "row 3"),
         ("date,a\n1000,1\n,1\n", "row 3"),
-        ("date,a\n1000,one\n", "row 2"),
+        ("date,a\n1000,one\n", "row 2: 'one' in column 'a' is no number: every column is a series, unless"),
         ("date,a\n1000,1\n2000,1e39\n", "row 3"),
         ("date,a\n1000,1\nnan,1\n", "row 3"),
         ("date,a\n1000,1\n2000,1,2\n3000\n", "row 3: 3 columns, the header has 2"),

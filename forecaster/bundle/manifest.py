@@ -135,6 +135,8 @@ class Manifest(BaseModel):
         stated = set(settings.model.model_fields_set)
         if self.features.covariates.known:
             stated.add("horizon")  # what a recording's ticks tell of it is cut by the setting
+        if self.network.kind == "carried":
+            stated.discard("short_windows")  # it reads none
         wanted |= {
             f"model.{name}": (getattr(settings.model, name), made)
             for name, made in (

@@ -24,7 +24,7 @@ def _check_config(options: argparse.Namespace) -> None:
         from forecaster.bundle.manifest import read_bundle
 
         read_bundle(settings.model.bundle, settings.model.public_key)[0].check_stream(settings)
-    for line in _toml_lines(settings.model_dump(mode="json")):
+    for line in toml_lines(settings.model_dump(mode="json")):
         print(line)
 
 
@@ -37,7 +37,7 @@ def _check_files(settings: Settings) -> None:
     metrics_tls(settings.metrics)
 
 
-def _toml_lines(tree: dict[str, Any], path: str = "") -> list[str]:
+def toml_lines(tree: dict[str, Any], path: str = "") -> list[str]:
     """`tree` at `path` as TOML; what is not set is a comment. Strings, numbers and lists are the same as in JSON."""
 
     def line(name: str, value: object) -> str:
@@ -46,7 +46,7 @@ def _toml_lines(tree: dict[str, Any], path: str = "") -> list[str]:
     lines = [line(name, value) for name, value in tree.items() if not isinstance(value, dict)]
     for name, section in tree.items():
         if isinstance(section, dict):
-            lines += ["", f"[{path}{name}]", *_toml_lines(section, f"{path}{name}.")]
+            lines += ["", f"[{path}{name}]", *toml_lines(section, f"{path}{name}.")]
     return lines
 
 

@@ -17,6 +17,7 @@ from forecaster.vocabulary import CodeBook
 TIME_COLUMNS = ("time", "timestamp", "date", "datetime")
 OTHER_SEPARATORS = (";", "\t", "|")
 MOST_TIME_COLUMNS = 6  # year to second
+IN_WIDE = ": every column is a series, unless --series-column names one with ids or --value-column leaves it out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Layout:
         """The rows of `table` as ticks; those of a wide row one after another."""
         time_ms = times.read(table)
         book = CodeBook()
-        values = self._coded(table, book) if self.coded else [self._numbers(table, name) for name in self.values]
+        values = self._coded(table, book) if self.coded else self._numbers(table)
         given = np.stack([numbers(table, name) for name in self.covariates], axis=1) if self.covariates else None
         if self.series is not None:
             names, series = labels(table, self.series)
@@ -107,13 +108,9 @@ class Layout:
             given = None if given is None else np.repeat(given, width, axis=0)
         return Recording(names, series, time_ms, value, codes=book.codes, labels=book.labels, covariates=given)
 
-    def _numbers(self, table: Table, name: str) -> Float:
-        try:
-            return numbers(table, name)
-        except ConfigError as error:
-            if self.series is not None or self.channels:
-                raise
-            raise ConfigError(f"{error}: every column is a series, unless --series-column names one with ids") from None
+    def _numbers(self, table: Table) -> list[Float]:
+        remedy = "" if self.series or self.channels else IN_WIDE
+        return [numbers(table, name, remedy) for name in self.values]
 
     def _coded(self, table: Table, book: CodeBook) -> list[Float]:
         """The value columns as numbers of `book`, each code with the label of its row."""
