@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from forecaster.bundle import named_weights, save_bundle
-from forecaster.cli import main
+from forecaster.bundle.manifest import Manifest
+from forecaster.bundle.store import named_weights, save_bundle
+from forecaster.cli.main import main
 from forecaster.config import Settings
-from forecaster.engine import Engine
+from forecaster.engines.carried import Engine
 from forecaster.errors import ConfigError
-from forecaster.features import FeatureSettings
+from forecaster.features.settings import FeatureSettings
 from forecaster.formats.forecast_json import Forecasts
-from forecaster.manifest import Manifest
-from forecaster.network import Network
+from forecaster.networks.many_to_many import Network
 from forecaster.recording import Columns, Recording, read_recording
 from forecaster.replay import replay
 from training import backtest as backtest_module

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from slow_calendar import HOUR, MINUTE
 
 from forecaster.config import Settings
+from forecaster.engines.tile import Tile
 from forecaster.errors import ConfigError
-from forecaster.features import Features
+from forecaster.features.running import Features
 from forecaster.grid import Grid
 from forecaster.past import TilePast
 from forecaster.recording import Recording
 from forecaster.recording.known_ahead import KnownAhead
 from forecaster.rings import Rings
-from forecaster.tile import Tile
 from training.candidates import candidates
 from training.data import Scratch, sequences
 from training.left_out import LeftOut

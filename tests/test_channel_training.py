@@ -11,13 +11,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from test_training import HOUR, START, configured, daily
 
-from forecaster.bundle import save_bundle
-from forecaster.channel_network import ChannelNetwork
+from forecaster.bundle.store import save_bundle
 from forecaster.config import InputSettings, Settings
 from forecaster.errors import ConfigError
-from forecaster.features import FeatureSettings
+from forecaster.features.settings import FeatureSettings
 from forecaster.formats.json_encode import JsonTickEncoder
 from forecaster.formats.json_ticks import JsonTickDecoder
+from forecaster.networks.multivariate import ChannelNetwork
 from forecaster.recording import Columns, Recording, join, read_parts, read_recording
 from forecaster.replay import record_batches
 from training.backtest import backtest

@@ -6,14 +6,15 @@ from collections import Counter
 import numpy as np
 import pytest
 from builders import CONTEXT, START_MS, Row, Tick, code_network, manifest, pipeline, published, records_of, run
+from checkpoints import checkpointed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecaster.bundle import load_bundle, load_configured, save_bundle
+from forecaster.bundle.store import load_bundle, load_configured, save_bundle
 from forecaster.config import Settings
+from forecaster.engines.from_state import StateEngine
 from forecaster.errors import ConfigError
-from forecaster.networks import make_engine
-from forecaster.state_engine import StateEngine
+from forecaster.networks.kinds import make_engine
 
 LABELS, THREE = ("calm", "near"), ("a", "b", "c")
 NETWORKS = [code_network(), code_network(labels=LABELS), code_network(labels=THREE), code_network(cell="lstm")]
@@ -216,6 +217,17 @@ def reference_paths(made, history, uniform, sampling):
             state = seen(drawn[-1], state)
         paths.append(drawn)
     return distribution(start), np.array(paths).T, nearest
+
+
+@pytest.mark.parametrize("codes", [("down", "up", "flat"), ("up", "flat", "down", "jump")])
+def test_state_in_the_codes_of_another_vocabulary_is_not_used(codes):
+    line = pipeline(made=NETWORKS[0])
+    run(line, records_of([Tick("a", step, "up") for step in range(5)]))
+    topic = checkpointed(line, {0: 5})
+    (problem,) = topic.find(pipeline(made=code_network(codes=codes))).problems
+    assert problem[0] == "other_settings"
+    assert problem[1].endswith("network.vocabulary")
+    assert topic.find(pipeline(made=code_network(seed=1))).checkpoint is not None
 
 
 @given(st.integers(1, 9), st.integers(0, 2**16))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from forecaster.cli import main
+from forecaster.cli.main import main
 from forecaster.config import Settings, StreamSettings, format_duration, load_settings, parse_duration
 from forecaster.config.section import Section
 from forecaster.errors import ConfigError

@@ -14,10 +14,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from forecaster import compiling
-from forecaster.bundle import load_configured, save_bundle
-from forecaster.cli import _toml_lines
+from forecaster.bundle.store import load_configured, save_bundle
+from forecaster.cli.inspect import _toml_lines
 from forecaster.config import Settings, load_settings
+from forecaster.engines import compiling
 from forecaster.errors import ConfigError
 from forecaster.grid import Grid
 from forecaster.pipeline import Pipeline

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from forecaster.covariates import CovariateSettings
 from forecaster.errors import ConfigError
+from forecaster.features.covariates import CovariateSettings
 from forecaster.formats.json_ticks import JsonTickDecoder
 from forecaster.recording import Columns, Fingerprint, Recording, read_recording
 from forecaster.recording.known_ahead import KnownAhead

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from documents import DOCS, FORECASTER, PAGES, ROOT, Reader, blocks, typed
 
-from forecaster.cli import _parser
+from forecaster.cli.main import make_parser
 from forecaster.config import load_settings
 
 DATA = ROOT.parent / "shared" / "data"
@@ -113,11 +113,11 @@ def test_every_command_of_forecaster_in_a_shell_block_is_one() -> None:
     assert len(lines) > 20
     for line in lines:
         words = shlex.split(line, comments=True)
-        _parser().parse_args(words[words.index("forecaster") + 1 :])
+        make_parser().parse_args(words[words.index("forecaster") + 1 :])
 
 
 def test_every_option_of_forecaster_that_is_told_exists() -> None:
-    source = "".join(path.read_text("utf-8") for path in (ROOT / "forecaster").glob("cli*.py"))
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "forecaster" / "cli").glob("*.py"))
     named = {option for line in told() if line.startswith("forecaster ") for option in re.findall(r"--[\w-]+", line)}
     assert named
     assert {option for option in named if f'"{option}"' not in source} == set()

@@ -15,7 +15,7 @@ from integration.certificates import LOOPBACK, Authority
 from integration.helpers import wait_until
 from prometheus_client import CollectorRegistry, Counter
 
-from forecaster.cli import main
+from forecaster.cli.main import main
 from forecaster.config import MetricsSettings
 from forecaster.errors import ConfigError
 from forecaster.web.endpoints import Endpoints
@@ -108,6 +108,7 @@ def test_the_healthcheck_asks_over_tls_even_where_the_certificate_has_run_out(
 ) -> None:
     cert, key = authority.issue("old", *LOOPBACK, valid=(-30, -1))
     files = {"tls_cert_file": cert, "tls_key_file": key, "tls_client_ca_file": authority.file}
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # which is not for asking oneself
     with serving(**files) as port:
         for name, value in {**files, "host": "127.0.0.1", "port": port}.items():
             monkeypatch.setenv(f"FORECASTER_METRICS__{name.upper()}", str(value))

@@ -9,7 +9,7 @@ from live_page import HORIZON, START_MS, answer, records, tick
 from prometheus_client import generate_latest
 
 from forecaster.config import Settings
-from forecaster.metrics import Metrics
+from forecaster.telemetry.metrics import Metrics
 from forecaster.web import fleet as fleet_module
 from forecaster.web.answers import as_json
 from forecaster.web.broadcast import Broadcast

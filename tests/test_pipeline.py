@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from forecaster.config import Settings, StreamSettings
 from forecaster.errors import ConfigError
-from forecaster.network import Network
+from forecaster.networks.many_to_many import Network
 
 NO_STATE = {"max_examples": 50, "deadline": None}
 values = st.one_of(st.none(), st.floats(-5, 5, width=32))

@@ -5,16 +5,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from builders import FEATURES, network
+from forecaster.network import Network
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from forecaster.bundle import named_weights
+from forecaster.bundle.store import named_weights
 from forecaster.config import Settings
 from forecaster.errors import ConfigError
-from forecaster.features import Features
+from forecaster.features.running import Features
 from forecaster.formats.forecast_json import Forecasts
-from forecaster.network import Network
 from forecaster.recording import Recording
 from forecaster.windows import Windows
 from training.data import Scratch, sequences, split_by_time

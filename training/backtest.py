@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from forecaster.aggregates import aggregated, completed_after, trailing
+from forecaster.bundle.manifest import Manifest
 from forecaster.config import Settings
+from forecaster.engines.tile import Emitted
 from forecaster.errors import ConfigError
-from forecaster.features import Features
+from forecaster.features.running import Features
 from forecaster.inference import Inference
-from forecaster.manifest import Manifest, NetworkSettings
-from forecaster.networks import AnyNetwork, make_engine
+from forecaster.networks.kinds import AnyNetwork, make_engine
+from forecaster.networks.spec import NetworkSettings
 from forecaster.recording import Recording
 from forecaster.recording.known_ahead import KnownAhead
 from forecaster.records import Float, Int
-from forecaster.tile import Emitted
 from forecaster.windows import Block
 from training.baselines import WEIGHTED, Rival, best_half_life, residual_quantiles, rivals
 from training.metrics import crossings, naive_scale

@@ -6,10 +6,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from forecaster.bundle import load_configured
+from forecaster.bundle.manifest import Manifest
+from forecaster.bundle.store import load_configured
 from forecaster.config import Settings
 from forecaster.formats.forecast_json import Forecasts
-from forecaster.manifest import Manifest
 from forecaster.pipeline import Pipeline
 from forecaster.recording import Recording
 from forecaster.replay import replay

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from forecaster.encoder_decoder import EncoderDecoder
-from forecaster.network import Network
+from forecaster.networks.encoder_decoder import EncoderDecoder
+from forecaster.networks.many_to_many import Network
 from forecaster.records import Float
 from training.data import spread
 from training.examples import Examples

@@ -9,9 +9,11 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from forecaster.config import WebSettings
 from forecaster.web.answers import as_json
 from forecaster.web.broadcast import Broadcast
 from forecaster.web.guard import Guard
+from forecaster.web.hosts import Hosts
 from forecaster.web.limits import RequestLimit
 
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -66,12 +68,12 @@ class Site:
 
 
 def make_app(
-    broadcast: Broadcast, caught_up: Callable[[], bool], per_second: float, clock: Callable[[], float]
+    broadcast: Broadcast, caught_up: Callable[[], bool], web: WebSettings, clock: Callable[[], float]
 ) -> ASGIApp:
-    """The application, with at most `per_second` requests of one client; `clock` gives seconds."""
+    """The application, guarded as `web` says; `clock` gives seconds."""
     site = Starlette(routes=Site(broadcast, caught_up).routes())
     site.router.redirect_slashes = False  # it would redirect to whatever the request calls its host
-    return Guard(site, RequestLimit(per_second), clock)
+    return Guard(site, Hosts(web.host, web.hosts), RequestLimit(web.requests_per_second), clock)
 
 
 def served_files() -> dict[str, bytes]:

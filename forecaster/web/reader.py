@@ -13,8 +13,8 @@ from forecaster.config import Settings
 from forecaster.errors import ForecasterError
 from forecaster.kafka.python_connect import READING, connection_options, one_line
 from forecaster.kafka.python_history import record_batch
-from forecaster.logs import RareWarning
 from forecaster.records import RecordBatch
+from forecaster.telemetry.logs import RareWarning
 
 BEAT_S = 0.25
 BACKLOG_S = 5.0  # of reading that may wait, at the start too

@@ -19,7 +19,7 @@ from chaos import traps
 
 def main() -> None:
     """Answer requests until the input ends, then kill every child that is left."""
-    import forecaster.bundle
+    import forecaster.bundle.store
     import forecaster.daemon
     import forecaster.kafka.clients
     import forecaster.kafka.rdkafka_group
@@ -72,7 +72,7 @@ def _fork(action: Any, request: dict[str, Any]) -> int:
 
 
 def _run(request: dict[str, Any]) -> int:
-    from forecaster.cli import main as command_line
+    from forecaster.cli.main import main as command_line
 
     traps.install(Path(request["trap"]), request["topics"], request["client"])
     if "FAKETIME_TIMESTAMP_FILE" in os.environ:
@@ -84,11 +84,12 @@ def _run(request: dict[str, Any]) -> int:
 
 def _bundle(request: dict[str, Any]) -> int:
     """A small network with drawn weights: what is tested is the way of the ticks, not the forecasts' worth."""
-    from forecaster.bundle import save_bundle
-    from forecaster.features import FeatureSettings
-    from forecaster.manifest import Manifest, NetworkSettings
-    from forecaster.network import Network
-    from forecaster.networks import make_engine
+    from forecaster.bundle.manifest import Manifest
+    from forecaster.bundle.store import save_bundle
+    from forecaster.features.settings import FeatureSettings
+    from forecaster.networks.kinds import make_engine
+    from forecaster.networks.many_to_many import Network
+    from forecaster.networks.spec import NetworkSettings
 
     features = FeatureSettings.derive((), 16)
     shape = NetworkSettings(

@@ -150,7 +150,7 @@ def test_a_secret_shows_in_nothing_that_an_operator_or_a_consumer_sees(
 def drawn_bundle(folder: Path) -> Path:
     import builders  # noqa: PLC0415  # TensorFlow, which the other tests need not wait for
 
-    from forecaster.bundle import save_bundle  # noqa: PLC0415
+    from forecaster.bundle.store import save_bundle  # noqa: PLC0415
 
     made = builders.network()
     save_bundle(folder / "bundle", builders.manifest(made), made)
