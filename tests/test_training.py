@@ -5,7 +5,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from builders import FEATURES, network
-from forecaster.network import Network
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
