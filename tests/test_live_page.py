@@ -51,6 +51,15 @@ def test_actuals_are_observations_as_serving_makes_them_of_ticks():
     assert shown["time_ms"][0] == START_MS + 1_000  # a bar is known at its end
 
 
+def test_of_a_gap_no_more_is_filled_than_is_kept_however_long_a_gap_may_be():
+    fleet, day_ms = make_fleet(stream={"step": "1s", "max_gap": "30d"}), 86_400_000
+    for now_ms in (START_MS, START_MS + 2_000, START_MS + 25 * day_ms):
+        body = json.dumps({"series": "a", "ts": now_ms, "value": 1.0}).encode()
+        fleet.take_ticks(records([body], time_ms=now_ms), now_ms)
+        assert fleet._observed._windows.filled <= SHORTEST
+    assert fleet.series("a")["value"][-1] == 1.0
+
+
 def test_the_error_is_that_of_whole_horizons_over_that_of_the_last_value():
     fleet = make_fleet()
     feed(fleet, "a", [float(n) for n in range(2 * HORIZON + 1)], off_by=1.0)
