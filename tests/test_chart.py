@@ -294,11 +294,13 @@ def test_two_releases_are_two_groups(render: Render) -> None:
 
 def test_a_pod_may_send_what_its_settings_tell_it_to(render: Render) -> None:
     tracing = {"enabled": True, "endpoint": "http://collector:4319/v1/traces"}
-    config = {"kafka": {"bootstrap_servers": "a:9092, b:9093"}, "tracing": tracing}
+    oauth = {**NAMELESS, "sasl_mechanism": "OAUTHBEARER", "sasl_username": "me"}
+    endpoint = {"bootstrap_servers": "a:9092, b:9093", "sasl_token_endpoint": "https://idp.example/token"}
+    config = {"kafka": {**oauth, **endpoint}, "tracing": tracing}
     url = {"source": "url", "url": {"address": "https://store.example:8443/m.tar", "sha256": "0" * 64}}
-    policy = only(render(config=config, model=url)["documents"], "NetworkPolicy")
+    policy = only(render(config=config, kafka=SECRET, model=url)["documents"], "NetworkPolicy")
     open_to = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
-    assert open_to == {53, 9092, 9093, 4319, 8443, load_settings(None).metrics.port}
+    assert open_to == {53, 443, 9092, 9093, 4319, 8443, load_settings(None).metrics.port}
 
 
 def test_on_a_platform_that_gives_users_the_chart_gives_none(render: Render) -> None:
@@ -308,11 +310,17 @@ def test_on_a_platform_that_gives_users_the_chart_gives_none(render: Render) -> 
     assert all(context["runAsNonRoot"] for context in contexts)
 
 
-def test_variables_of_the_user_reach_the_daemon_and_what_fetches_the_bundle(render: Render) -> None:
-    proxy = {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
+def test_variables_and_files_of_the_user_reach_every_pod(render: Render) -> None:
+    variable = {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
+    volume, mount = {"name": "ca", "configMap": {"name": "ca"}}, {"name": "ca", "mountPath": "/ca"}
+    further = {"extraEnv": [variable], "extraVolumes": [volume], "extraVolumeMounts": [mount]}
     url = {"source": "url", "url": {"address": "https://store.example/m.tar", "sha256": "0" * 64}}
-    found = pod(only(render(extraEnv=[proxy], model=url)["documents"], "StatefulSet"))
-    assert all(proxy in one["env"] for one in (*found["initContainers"], *found["containers"]))
+    for values in ({"model": url}, {"training": {"enabled": True}}, {"training": {"enabled": True, "workers": 2}}):
+        for found in pods(render(**further, **values)["documents"]):
+            assert volume in found["volumes"]
+            for one in (*found.get("initContainers", ()), *found["containers"]):
+                assert variable in one["env"]
+                assert mount in one["volumeMounts"]
 
 
 def test_a_job_that_would_be_told_something_else_is_another_job(render: Render) -> None:

@@ -97,8 +97,8 @@
 {{- if and $keda.enabled (gt (int $keda.minReplicas) (int $keda.maxReplicas)) -}}
 {{- fail (printf "keda.minReplicas: %v is more than keda.maxReplicas, %v" $keda.minReplicas $keda.maxReplicas) -}}
 {{- end -}}
-{{- if and $keda.enabled (eq (include "forecaster.credential" .) "token") -}}
-{{- fail "keda.enabled: KEDA cannot read the token of sasl_mechanism = OAUTHBEARER from a Secret" -}}
+{{- if and $keda.enabled (eq (dig "kafka" "sasl_mechanism" "" .Values.config) "OAUTHBEARER") -}}
+{{- fail "keda.enabled: the chart has no trigger for config.kafka.sasl_mechanism = OAUTHBEARER" -}}
 {{- end -}}
 {{- end }}
 

@@ -102,7 +102,7 @@ cert
 {{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary 80 443 (eq $url.scheme "http")) -}}
 {{- end }}
 
-{{- /* Ports of the brokers, of the server that has the bundle, of the collector of traces, and of the other pods. */}}
+{{- /* Ports of the brokers, of whoever has the bundle, gives tokens or collects traces, and of the other pods. */}}
 {{- define "forecaster.egressPorts" -}}
 {{- $ports := list -}}
 {{- range splitList "," (include "forecaster.bootstrap" .) }}
@@ -110,6 +110,9 @@ cert
 {{- end -}}
 {{- if eq .Values.model.source "url" }}
 {{- $ports = append $ports (include "forecaster.portOf" .Values.model.url.address | int) -}}
+{{- end -}}
+{{- with dig "kafka" "sasl_token_endpoint" "" .Values.config }}
+{{- $ports = append $ports (include "forecaster.portOf" . | int) -}}
 {{- end -}}
 {{- if dig "tracing" "enabled" false .Values.config }}
 {{- $ports = append $ports (dig "tracing" "endpoint" "http://localhost:4318" .Values.config | include "forecaster.portOf" | int) -}}
