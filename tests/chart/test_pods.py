@@ -75,9 +75,12 @@ def test_the_probes_ask_what_they_are_for(examples: dict[str, Documents]) -> Non
     assert container["ports"][0] == {"name": "metrics", "containerPort": load_settings(None).metrics.port}
 
 
-def test_the_pods_outlive_an_orderly_shutdown(examples: dict[str, Documents]) -> None:
+def test_the_pods_outlive_an_orderly_shutdown(render: Render, examples: dict[str, Documents]) -> None:
     grace = pod(only(examples["cpu"], "StatefulSet"))["terminationGracePeriodSeconds"]
     assert grace * 1_000 > load_settings(None).kafka.shutdown_timeout
+    longer = {"shutdown_timeout": "2min", "bootstrap_servers": "kafka:9092"}
+    assert "documents" in render(config={"kafka": longer}, terminationGracePeriodSeconds=121)
+    assert "documents" in render(config={"kafka": {**longer, "shutdown_timeout": "59999ms"}})
 
 
 def test_a_new_configuration_rolls_the_pods(render: Render) -> None:

@@ -32,6 +32,8 @@ from chart.rendered import KAFKA, METRICS_TLS, NAMELESS, OAUTH, SASL, SCALED, SE
         ({"model": {"source": "url", "url": {"sha256": "abc"}}}, "sha256"),
         ({"model": {"claim": {"create": False}}}, "model.claim.name"),
         ({"keda": {"enabled": True}}, "keda.enabled"),
+        ({"terminationGracePeriodSeconds": 30}, "terminationGracePeriodSeconds"),
+        ({"config": {"kafka": {"shutdown_timeout": "2min"}}}, "terminationGracePeriodSeconds"),
         ({"keda": {"enabled": True, "minReplicas": 5}, "workload": "Deployment"}, "keda.minReplicas"),
         ({**SCALED, "config": {"kafka": OAUTH}, "kafka": SECRET}, "keda.enabled"),
         ({"strimzi": {"user": {"enabled": True}}}, "strimzi.cluster"),

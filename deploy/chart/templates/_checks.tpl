@@ -91,6 +91,10 @@
 
 {{- define "forecaster.scalingChecks" -}}
 {{- $keda := .Values.keda -}}
+{{- $shutdown := dig "kafka" "shutdown_timeout" "30s" .Values.config -}}
+{{- if le (float64 .Values.terminationGracePeriodSeconds) (include "forecaster.seconds" $shutdown | float64) -}}
+{{- fail (printf "terminationGracePeriodSeconds: %v does not outlast config.kafka.shutdown_timeout = %s" .Values.terminationGracePeriodSeconds $shutdown) -}}
+{{- end -}}
 {{- if and $keda.enabled (ne .Values.workload "Deployment") -}}
 {{- fail "keda.enabled: scales workload = Deployment; the static members of a StatefulSet do not leave the group by themselves" -}}
 {{- end -}}

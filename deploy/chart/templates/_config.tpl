@@ -96,6 +96,12 @@ cert
 {{- if dig "web" "enabled" false .Values.config }}{{ dig "web" "port" 8080 .Values.config }}{{ end -}}
 {{- end }}
 
+{{- /* Seconds in a duration as settings have them. */}}
+{{- define "forecaster.seconds" -}}
+{{- $unit := get (dict "ms" 0.001 "s" 1 "min" 60 "h" 3600 "d" 86400 "w" 604800) (regexFind "[a-z]+" .) -}}
+{{- mulf (regexFind "[0-9]+" .) $unit -}}
+{{- end }}
+
 {{- /* The port of an http or https address; of a secret one the usual port. */}}
 {{- define "forecaster.portOf" -}}
 {{- $url := urlParse . -}}
