@@ -60,7 +60,8 @@ def make_parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help_, description=help_)
         sub.set_defaults(command=run)
         if name not in WITHOUT_CONFIG:
-            sub.add_argument("--config", type=Path, metavar="FILE", help="TOML file; the environment wins over it")
+            told = "TOML file; the environment wins over it, and what neither sets has its default"
+            sub.add_argument("--config", type=Path, metavar="FILE", help=told)
         return sub
 
     add_run_command(command)
