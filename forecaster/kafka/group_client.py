@@ -283,8 +283,9 @@ class GroupClient:
             raise routed(error, what) from None
 
     def _lag(self, number: int) -> Lag:
-        position, end = self._group.progress(number)
-        records = 0 if end is None or position is None else max(0, self._ends.of(number, end) - position)
+        position, fetched = self._group.progress(number)
+        end = self._ends.of(number, fetched)
+        records = 0 if end is None or position is None else max(0, end - position)
         newest = self._places.of[number].time_ms
         age = 0.0 if newest is None else max(0.0, self._clock() - newest / 1_000)
         return Lag(records, age if records else 0.0)

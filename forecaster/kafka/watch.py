@@ -35,9 +35,9 @@ class Ends:
         with suppress(KafkaError):
             self._known = {part.partition: end for part, end in log_ends(lookup, parts, ANSWER_MS).items()}
 
-    def of(self, number: int, fetched: int) -> int:
-        """The end of a partition, whose last fetch told of `fetched`: the later of the two."""
-        return max(fetched, self._known.get(number, 0))
+    def of(self, number: int, fetched: int | None) -> int | None:
+        """The end of a partition, whose last fetch told of `fetched`: the later of the two, where any is known."""
+        return max((end for end in (fetched, self._known.get(number)) if end is not None), default=None)
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Ask anew: these partitions may be of another topic now."""

@@ -241,8 +241,10 @@ def test_the_lag_counts_what_came_while_what_was_fetched_is_handed_out(
     rig.send(numbered(0, 100))
     reader = started(rig, max_poll_records=10).until(10)
     rig.send(numbered(100, 300))
+    rig.send(numbered(0, 7), partition=1)
     reader.poll()
-    assert reader.client.lag()[0].records == 300 - len(reader.rows)
+    behind = [300 - len(reader.values(0)), 7 - len(reader.values(1))]
+    assert [reader.client.lag()[number].records for number in (0, 1)] == behind
 
 
 def move_to_second(rig: KafkaRig, partition: int) -> None:
