@@ -21,11 +21,11 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # as the command line sets 
 import numpy as np
 
 from forecaster.config import TrainingSettings
-from forecaster.encoder_decoder import EncoderDecoder
-from forecaster.manifest import NetworkSettings
-from forecaster.networks import Windowed
-from forecaster.segment_network import SegmentNetwork
-from forecaster.shapes import rung
+from forecaster.engines.shapes import rung
+from forecaster.networks.encoder_decoder import EncoderDecoder
+from forecaster.networks.kinds import Windowed
+from forecaster.networks.segments import SegmentNetwork
+from forecaster.networks.spec import NetworkSettings
 from training.cluster import Cluster
 from training.course import Course
 from training.loss import Loss

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.models import Stages, make_manifest, make_pipeline
 from benchmarks.report import Report, arguments, finish
-from forecaster.manifest import NetworkSettings
+from forecaster.networks.spec import NetworkSettings
 from forecaster.pipeline import Pipeline
 from forecaster.windows import Block
 

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from forecaster.bundle import save_bundle
+from forecaster.bundle.manifest import Manifest
+from forecaster.bundle.store import save_bundle
 from forecaster.config import Settings
-from forecaster.features import FeatureSettings
-from forecaster.manifest import Manifest, NetworkSettings
-from forecaster.networks import make_network
+from forecaster.engines.tile import Stage, no_stage
+from forecaster.features.settings import FeatureSettings
+from forecaster.networks.kinds import make_network
+from forecaster.networks.spec import NetworkSettings
 from forecaster.pipeline import Pipeline
 from forecaster.records import RecordBatch
-from forecaster.tile import Stage, no_stage
 
 BATCH, PARTITIONS, START_MS = 5_000, 4, 1_714_550_400_000
 

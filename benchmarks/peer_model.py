@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import tensorflow as tf
 
-from forecaster.bundle import load_bundle
+from forecaster.bundle.store import load_bundle
 
 
 class Newest(keras.Model):

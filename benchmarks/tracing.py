@@ -19,12 +19,12 @@ from benchmarks.engine import timed
 from benchmarks.models import BATCH, make_manifest, make_pipeline, new_series
 from benchmarks.report import Report, arguments, finish
 from forecaster.config import Settings
-from forecaster.metrics import Metrics
-from forecaster.otel import OtelTraces
+from forecaster.engines.tile import Stage
 from forecaster.pipeline import Pipeline
 from forecaster.records import RecordBatch
-from forecaster.tile import Stage
-from forecaster.traces import NoTraces, Stages, Traces
+from forecaster.telemetry.metrics import Metrics
+from forecaster.telemetry.otel import OtelTraces
+from forecaster.telemetry.traces import NoTraces, Stages, Traces
 
 SIZES, ROUNDS = (1, BATCH), 5
 WARM_UP = 5  # batches that meet memory new to the process

@@ -27,10 +27,10 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # as the command line sets 
 
 import numpy as np
 
-from forecaster.bundle import named_weights
+from forecaster.bundle.store import named_weights
 from forecaster.config import TrainingSettings
-from forecaster.manifest import NetworkSettings
-from forecaster.network import Network
+from forecaster.networks.many_to_many import Network
+from forecaster.networks.spec import NetworkSettings
 from training.cluster import Cluster
 from training.course import Course
 from training.loss import Loss

@@ -1,6 +1,6 @@
 """`python -m forecaster`."""
 
-from forecaster.cli import main
+from forecaster.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forecaster.features.recurrences import first_at_least, running_max
 from forecaster.grid import NEVER, OPEN
 from forecaster.records import Bool, Float, Int
-from forecaster.recurrences import first_at_least, running_max
 
 if TYPE_CHECKING:  # it uses this one
     from forecaster.event_time import EventTime

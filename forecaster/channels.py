@@ -12,8 +12,8 @@ import numpy as np
 from forecaster.records import Float, Int
 
 if TYPE_CHECKING:  # they use this one
+    from forecaster.engines.tile import Emitted
     from forecaster.formats.forecast_json import Forecasts
-    from forecaster.tile import Emitted
     from forecaster.windows import Block
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from forecaster.checkpoint.keys import StateRecord
 from forecaster.checkpoint.reader import Found
 from forecaster.checkpoint.writer import Writer
-from forecaster.logs import event
-from forecaster.metrics import Metrics
+from forecaster.telemetry.logs import event
+from forecaster.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:  # it imports TensorFlow
     from forecaster.pipeline import Pipeline

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from forecaster.bundle.manifest import Manifest, configured_bundle, read_bundle
 from forecaster.checkpoint.reader import Reader
 from forecaster.checkpointing import Checkpoints
 from forecaster.config import Settings
 from forecaster.errors import BrokerUnavailableError, RetryableError
 from forecaster.kafka.client import Client
-from forecaster.logs import RareWarning, event
-from forecaster.manifest import Manifest, configured_bundle, read_bundle
 from forecaster.memory import settle
-from forecaster.metrics import Metrics
 from forecaster.poison import PoisonLimit
 from forecaster.records import RecordBatch
-from forecaster.traces import NoTraces, Stages, Traces
+from forecaster.telemetry.logs import RareWarning, event
+from forecaster.telemetry.metrics import Metrics
+from forecaster.telemetry.traces import NoTraces, Stages, Traces
 from forecaster.web.endpoints import Probe
 
 if TYPE_CHECKING:  # they import TensorFlow, for which the checks of a start need not wait
@@ -104,6 +104,7 @@ class Daemon:
             self._lag_shown = self._clock()
             topic = self.pipeline.settings.topics.input
             self.metrics.show_lag(topic, self.client.lag())
+            self.metrics.unread.set(self.client.unread())
             self.metrics.show_checkpoints(topic, self.checkpoints.whole())
         return delivered
 
@@ -151,8 +152,6 @@ class Daemon:
         self._poison.add(output)
         self._count_guards(output)
         self._count_window_steps()
-        metrics.forecasts.inc(len(output.forecasts))
-        self.forecasts += len(output.forecasts)
         waited = acknowledged - output.forecasts.trigger_ms / 1000
         metrics.tick_to_forecast.observe(np.maximum(waited, 0.0))
         metrics.filled_steps.inc(windows.filled)
@@ -160,6 +159,9 @@ class Daemon:
         metrics.series_restarts.labels("gap").inc(windows.gap_restarts)
         metrics.series_restarts.labels("late").inc(windows.event_time.late_restarts)
         windows.filled = windows.closed_bars = windows.gap_restarts = windows.event_time.late_restarts = 0
+        self._show()
+        metrics.forecasts.inc(len(output.forecasts))  # last: who sees them counted sees all of their batch counted
+        self.forecasts += len(output.forecasts)
 
     def _count_window_steps(self) -> None:
         steps = self.pipeline.inference.engine.window_steps

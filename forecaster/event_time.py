@@ -18,9 +18,9 @@ import numpy as np
 
 from forecaster.arrivals import Arrivals
 from forecaster.bars import bar_value, join_bars
+from forecaster.features.recurrences import first_at_least, running_max
 from forecaster.grid import NEVER, OPEN, Grid, item_type
 from forecaster.records import Bool, Float, Int
-from forecaster.recurrences import first_at_least, running_max
 
 ACCEPTED, LATE, DUPLICATE = range(3)
 

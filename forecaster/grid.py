@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.calendar.sessions import Sessions, all_sessions
 from forecaster.config import StreamSettings
 from forecaster.records import Bool, Int
-from forecaster.sessions import Sessions, all_sessions
 
 NEVER = np.int64(-(2**62))
 OPEN = np.int64(2**62)

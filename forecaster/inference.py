@@ -4,10 +4,11 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from forecaster.features import Features, FeatureSettings
+from forecaster.engines.tile import Emitted, Pending, ServingEngine, Stage, Tile, no_stage
+from forecaster.features.running import Features
+from forecaster.features.settings import FeatureSettings
 from forecaster.records import Bool, Int
 from forecaster.series import copied
-from forecaster.tile import Emitted, Pending, ServingEngine, Stage, Tile, no_stage
 from forecaster.windows import Block, Windows
 
 REBUILD_CELLS = 1 << 16  # series × rounds whose features are made at once: bounds the memory

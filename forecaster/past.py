@@ -10,10 +10,10 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from forecaster.features import waves
+from forecaster.calendar.seasons import Season
+from forecaster.engines.tile import Tile
+from forecaster.features.running import waves
 from forecaster.records import Float, Int
-from forecaster.seasons import Season
-from forecaster.tile import Tile
 
 CLIP = 100.0  # scales: what float32 and the network still tell apart
 

@@ -9,22 +9,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from forecaster.bundle.manifest import Manifest
 from forecaster.channels import least
 from forecaster.checkpoint.chunks import Part, held_layout
 from forecaster.checkpoint.manifest import Identity
 from forecaster.checkpoint.state import Checkpoint, Snapshot
 from forecaster.config import Settings
+from forecaster.engines.tile import Emitted, Stage, no_stage
 from forecaster.event_time import ACCEPTED, DUPLICATE, LATE
 from forecaster.eviction import Eviction
 from forecaster.formats.forecast_json import Forecasts
 from forecaster.formats.json_ticks import JsonTickDecoder
 from forecaster.inference import Inference
-from forecaster.manifest import Manifest
-from forecaster.networks import AnyNetwork, make_engine
+from forecaster.networks.kinds import AnyNetwork, make_engine
 from forecaster.records import Bool, Fault, Int, Message, RecordBatch, TickBatch
 from forecaster.series import Elsewhere
 from forecaster.tasks import make_encoder, make_vocabulary
-from forecaster.tile import Emitted, Stage, no_stage
 from forecaster.vocabulary import UNKNOWN
 from forecaster.windows import Block, Windows
 

@@ -2,13 +2,13 @@
 
 from functools import partial
 
+from forecaster.bundle.manifest import Manifest
 from forecaster.config import Settings
 from forecaster.formats.channel_json import ChannelsEncoder
 from forecaster.formats.code_json import ClassEncoder, SymbolsEncoder
 from forecaster.formats.forecast_json import Encoder, Envelope, ForecastEncoder
 from forecaster.formats.path_json import PathsEncoder
 from forecaster.grid import Grid
-from forecaster.manifest import Manifest
 from forecaster.vocabulary import Vocabulary
 
 

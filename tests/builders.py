@@ -8,20 +8,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from forecaster.bundle import named_weights
-from forecaster.channel_network import ChannelNetwork
-from forecaster.code_network import CodeNetwork
+from forecaster.bundle.manifest import Manifest
+from forecaster.bundle.store import named_weights
 from forecaster.config import Aggregate, AttentionKind, CellKind, Settings, ShortWindows
-from forecaster.encoder_decoder import EncoderDecoder
-from forecaster.features import FeatureSettings
-from forecaster.manifest import Manifest, NetworkSettings
-from forecaster.network import Network
-from forecaster.networks import AnyNetwork, make_engine
-from forecaster.path_network import PathNetwork
+from forecaster.engines.tile import ServingEngine
+from forecaster.features.settings import FeatureSettings
+from forecaster.networks.codes import CodeNetwork
+from forecaster.networks.encoder_decoder import EncoderDecoder
+from forecaster.networks.kinds import AnyNetwork, make_engine
+from forecaster.networks.many_to_many import Network
+from forecaster.networks.multivariate import ChannelNetwork
+from forecaster.networks.paths import PathNetwork
+from forecaster.networks.segments import SegmentNetwork
+from forecaster.networks.spec import NetworkSettings
 from forecaster.pipeline import Output, Pipeline
 from forecaster.records import Headers, RecordBatch
-from forecaster.segment_network import SegmentNetwork
-from forecaster.tile import ServingEngine
 
 START_MS = 1_714_550_400_000
 FEATURES = FeatureSettings(

@@ -8,7 +8,7 @@ import numpy as np
 from builders import FEATURES, START_MS, Row
 
 from forecaster.config import Settings
-from forecaster.covariates import CovariateSettings
+from forecaster.features.covariates import CovariateSettings
 from forecaster.recording import Recording
 from forecaster.recording.messages import Messages
 from forecaster.replay import replay

@@ -19,7 +19,7 @@ from integration.helpers import tool, unique, wait_until
 from integration.kafka_broker import free_port
 from kafka import KafkaConsumer, TopicPartition
 
-from forecaster.cli import main
+from forecaster.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

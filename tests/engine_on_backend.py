@@ -24,8 +24,8 @@ from builders import (
 )
 
 from forecaster.config import Settings
-from forecaster.engine import Engine
-from forecaster.network import Network
+from forecaster.engines.carried import Engine
+from forecaster.networks.many_to_many import Network
 
 
 def main(path: Path) -> None:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import Metric
 
-from forecaster.metrics import ColumnHistogram, Metrics, PageMetrics, PartitionGauge, SupervisorMetrics
-from forecaster.totals import Totals
+from forecaster.telemetry.metrics import ColumnHistogram, Metrics, PageMetrics, PartitionGauge, SupervisorMetrics
+from forecaster.workers.totals import Totals
 
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 

@@ -14,7 +14,7 @@ from test_backtest import untidy
 
 from forecaster.aggregates import aggregated, completed_after, trailing
 from forecaster.config import Settings
-from forecaster.features import Features
+from forecaster.features.running import Features
 from training.backtest import Part, backtest
 from training.baselines import residual_quantiles
 from training.origins import Choice

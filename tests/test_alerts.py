@@ -10,8 +10,8 @@ import pytest
 import yaml
 from integration.helpers import tool
 
-from forecaster.cli import _parser
-from forecaster.metrics import OUTCOMES
+from forecaster.cli.main import make_parser
+from forecaster.telemetry.metrics import OUTCOMES
 
 ROOT = Path(__file__).parents[1]
 RUNBOOKS = ROOT / "docs" / "runbooks"
@@ -76,7 +76,7 @@ def test_a_page_for_the_night_names_metrics_and_commands_that_exist(page: Path) 
     for pattern in re.findall(r"grep -E '\^forecaster_\(?([\w|()]+)'", text):
         for part in re.sub(r"\(.*", "", pattern).strip(")").split("|"):
             assert any(known.startswith(f"forecaster_{part}") for known in names), part
-    commands = next(action.choices for action in _parser()._actions if action.choices)
+    commands = next(action.choices for action in make_parser()._actions if action.choices)
     for command, options in re.findall(r"forecaster ([a-z][a-z-]+)((?: --?[\w-]+(?: [\w.]+)?)*)`?", text):
         if command in commands:
             known = commands[command]._option_string_actions

@@ -6,7 +6,7 @@ from builders import FEATURES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecaster.features import Features, FeatureStep
+from forecaster.features.running import Features, FeatureStep
 from training import baselines
 from training.baselines import residual_quantiles, rivals
 

@@ -25,11 +25,12 @@ from builders import (
 )
 from safetensors.numpy import save
 
-from forecaster import manifest as manifest_module
-from forecaster.bundle import check_writable, load_bundle, named_weights, save_bundle
+from forecaster.bundle import manifest as manifest_module
+from forecaster.bundle.manifest import MANIFEST, WEIGHTS, content_digest
+from forecaster.bundle.store import check_writable, load_bundle, named_weights, save_bundle
 from forecaster.errors import BundleError
-from forecaster.manifest import MANIFEST, WEIGHTS, NetworkSettings, content_digest
-from forecaster.network import Network
+from forecaster.networks.many_to_many import Network
+from forecaster.networks.spec import NetworkSettings
 
 
 @pytest.fixture
@@ -242,6 +243,16 @@ def test_a_missing_file_is_refused(folder, name):
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     refusal(tmp_path / "none", MANIFEST)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, WEIGHTS])
+def test_a_pipe_or_a_device_in_the_place_of_a_file_is_not_waited_for(folder, name):
+    (folder / name).unlink()
+    (folder / name).symlink_to("/dev/zero")
+    assert refusal(folder, name).endswith("cannot be read: no plain file")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert refusal(folder, name).endswith("cannot be read: no plain file")
 
 
 def test_a_file_larger_than_a_bundle_may_be_is_not_read(folder, monkeypatch):

@@ -28,10 +28,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from slow_calendar import HOUR, MINUTE, moment
 
-from forecaster.clock import Clock
+from forecaster.bundle.manifest import Manifest
+from forecaster.calendar.clock import Clock
 from forecaster.config import Settings, StreamSettings
 from forecaster.errors import ConfigError
-from forecaster.manifest import Manifest
 from forecaster.tasks import make_encoder
 from training.seasons import features_of
 

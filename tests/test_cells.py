@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from forecaster.cells import CELLS
+from forecaster.networks.cells import CELLS
 
 PLAIN = ops.matmul
 

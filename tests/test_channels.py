@@ -26,11 +26,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from test_pipeline import KINDS, assert_same_set, cut_lists, held_ticks, streams, totals
 
-from forecaster.bundle import named_weights
-from forecaster.channel_network import ChannelNetwork
+from forecaster.bundle.store import named_weights
 from forecaster.config import InputSettings, Settings, StreamSettings
 from forecaster.errors import ConfigError
-from forecaster.network import Network
+from forecaster.networks.many_to_many import Network
+from forecaster.networks.multivariate import ChannelNetwork
 
 CHANNELS = ("temperature", "pressure", "flow")
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "forecast.schema.json").read_text("utf-8"))

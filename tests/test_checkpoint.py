@@ -23,7 +23,7 @@ from test_pipeline import KINDS, MADE, assert_same_set, cut_lists, fresh_lines, 
 
 from forecaster.checkpoint.writer import Writer
 from forecaster.config import Settings, StreamSettings
-from forecaster.engine import MOST_CELLS, ROUNDS_LADDER, SERIES_LADDER
+from forecaster.engines.carried import MOST_CELLS, ROUNDS_LADDER, SERIES_LADDER
 from forecaster.grid import NEVER
 from forecaster.pipeline import Pipeline
 from forecaster.rings import refitted

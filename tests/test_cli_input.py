@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from forecaster.cli import main
-from forecaster.cli_input import add_input_arguments, input_parts
+from forecaster.cli.main import main
+from forecaster.cli.recorded import add_input_arguments, input_parts
 from forecaster.config import Settings
 from forecaster.recording import Recording, join
 

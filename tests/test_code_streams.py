@@ -10,11 +10,11 @@ from checkpoints import checkpointed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecaster.bundle import load_bundle, load_configured, save_bundle
+from forecaster.bundle.store import load_bundle, load_configured, save_bundle
 from forecaster.config import Settings
+from forecaster.engines.from_state import StateEngine
 from forecaster.errors import ConfigError
-from forecaster.networks import make_engine
-from forecaster.state_engine import StateEngine
+from forecaster.networks.kinds import make_engine
 
 LABELS, THREE = ("calm", "near"), ("a", "b", "c")
 NETWORKS = [code_network(), code_network(labels=LABELS), code_network(labels=THREE), code_network(cell="lstm")]

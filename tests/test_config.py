@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from forecaster.cli import main
+from forecaster.cli.main import main
 from forecaster.config import Settings, StreamSettings, format_duration, load_settings, parse_duration
 from forecaster.config.section import Section
 from forecaster.errors import ConfigError
@@ -78,6 +78,17 @@ def test_an_unknown_key_at_the_top_is_refused(tmp_path, key):
             "kafka: sasl_username",
         ),
         (OAUTH, "kafka: sasl_token_file"),
+        (
+            f"{OAUTH}sasl_token_file = 't'\nsasl_token_endpoint = 'https://i/t'",
+            "kafka: sasl_token_file and sasl_token_endpoint",
+        ),
+        (f"{OAUTH}sasl_token_file = 't'\nsasl_scope = 's'", "kafka: sasl_scope"),
+        (f"{OAUTH}sasl_token_endpoint = 'https://i/t'\nsasl_username = 'u'", "kafka: sasl_password_file"),
+        (f"{OAUTH}sasl_token_endpoint = 'http://i/t'", "kafka.sasl_token_endpoint"),
+        (f"{SCRAM}sasl_password = 'p'\nsasl_token_endpoint = 'https://i/t'", "kafka: sasl_token_endpoint"),
+        (f"{SCRAM}sasl_password = ''", "kafka.sasl_password"),
+        ('[kafka]\nsecurity_protocol = "SSL"\nssl_ca_file = "c\\u0000"', "kafka.ssl_ca_file"),
+        ('[tracing]\nendpoint = "http://user:pa55@collector:4318/v1/traces"', "tracing.endpoint"),
         (f"{OAUTH}sasl_token_file = 't'\nsasl_password = 'p'", "kafka: sasl_username, sasl_password"),
         ('[topics]\ninput = "a b"', "topics.input"),
         ('[topics]\ninput = "same"\noutput = "same"', "topics"),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from forecaster.config import Settings, StreamSettings, load_settings
 from forecaster.errors import ConfigError
-from forecaster.features import Features
+from forecaster.features.running import Features
 from forecaster.recording import Recording, join
 from forecaster.recording.known_ahead import KnownAhead
 from forecaster.windows import Windows

@@ -14,9 +14,9 @@ from forecaster.checkpoint.reader import Reader
 from forecaster.config import Settings
 from forecaster.daemon import Daemon, _on_a_thread
 from forecaster.errors import BrokerUnavailableError, ConfigError, PoisonError
-from forecaster.metrics import Metrics
-from forecaster.networks import AnyNetwork
+from forecaster.networks.kinds import AnyNetwork
 from forecaster.records import Message, RecordBatch
+from forecaster.telemetry.metrics import Metrics
 from forecaster.testing import FakeClock, MemoryBroker, MemoryClient
 from forecaster.web.endpoints import Endpoints
 

@@ -22,8 +22,8 @@ from forecaster.demo.show import Show
 from forecaster.demo.view import Frame, Newest, plain_line, seconds
 from forecaster.formats.forecast_json import Forecasts
 from forecaster.kafka.client import Lag
-from forecaster.metrics import Metrics
 from forecaster.recording import Columns, read_recording
+from forecaster.telemetry.metrics import Metrics
 from forecaster.web.telemetry import Rate, Scrape, parse, percentile, since
 from training.data import sequences
 from training.evaluate import Scorer

@@ -21,13 +21,13 @@ from test_cells import REFERENCES
 from test_segment_network import NAN, STEP_MS, recording
 from test_window_networks import slow_quantiles
 
-from forecaster.bundle import load_bundle, named_weights, save_bundle
-from forecaster.cells import CELLS
+from forecaster.bundle.manifest import MANIFEST
+from forecaster.bundle.store import load_bundle, named_weights, save_bundle
 from forecaster.config import Settings, load_settings
-from forecaster.encoder_decoder import EncoderDecoder
+from forecaster.engines.windowed import WindowEngine
 from forecaster.errors import BundleError, ConfigError
-from forecaster.manifest import MANIFEST
-from forecaster.window_engine import WindowEngine
+from forecaster.networks.cells import CELLS
+from forecaster.networks.encoder_decoder import EncoderDecoder
 from training.attended import attended
 from training.data import sequences
 from training.examples import Examples

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecaster.config import Settings
-from forecaster.engine import SERIES_LADDER, Engine
+from forecaster.engines.carried import SERIES_LADDER, Engine
 from forecaster.errors import ConfigError
-from forecaster.networks import make_engine
+from forecaster.networks.kinds import make_engine
 
 SLOTS = 3_000
 

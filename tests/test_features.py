@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_calendar import HOUR, SlowSessions, moment, reading
 
-from forecaster.clock import Clock
+from forecaster.calendar.clock import Clock
 from forecaster.config import SessionSettings
-from forecaster.features import Features, FeatureSettings
+from forecaster.features.running import Features
+from forecaster.features.settings import FeatureSettings
 
 TWO_SEASONS = FeatureSettings(
     seasons=(3, 7), level_spans=(5.0, 40.0), residual_spans=(1.0, 4.0), scale_span=9.0, profile_rate=0.2,

@@ -20,8 +20,8 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from forecaster.config import Settings, StateSettings
-from forecaster.logs import UNSAFE, JsonFormatter, TextFormatter, event, printable
 from forecaster.records import Message
+from forecaster.telemetry.logs import UNSAFE, JsonFormatter, TextFormatter, event, printable
 from forecaster.testing import FakeClock, MemoryBroker
 
 KEYS = [None, b"", b"\xff\xfe", b"\x00", b"k" * 2**20, b"\x1b[2J\n", "\u202e".encode()]

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from builders import START_MS
 
-from forecaster.bundle import save_bundle
-from forecaster.cli import main
+from forecaster.bundle.store import save_bundle
+from forecaster.cli.main import main
 from forecaster.config import load_settings
 from training.html import words
 from training.html.colours import ALL, DARK

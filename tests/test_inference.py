@@ -22,9 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecaster.config import StreamSettings
-from forecaster.features import Features
+from forecaster.features.running import Features
 from forecaster.inference import Inference
-from forecaster.networks import make_engine
+from forecaster.networks.kinds import make_engine
 from forecaster.windows import Windows
 
 

@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from forecaster.config import LogSettings
-from forecaster.log_limit import LimitedHandler
-from forecaster.logs import JsonFormatter, TextFormatter, configure_logging
+from forecaster.telemetry.log_limit import LimitedHandler
+from forecaster.telemetry.logs import JsonFormatter, TextFormatter, configure_logging
 from forecaster.testing import FakeClock
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import exported
 import pytest
 
-from forecaster.metrics import SECONDS, STAGE_SECONDS, Metrics
+from forecaster.telemetry.metrics import SECONDS, STAGE_SECONDS, Metrics
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "metrics.md"
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from forecaster.manifest import NetworkSettings
-from forecaster.network import Network
+from forecaster.networks.many_to_many import Network
+from forecaster.networks.spec import NetworkSettings
 
 INPUTS, RECENTS = 5, 2
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from integration.helpers import tool, wait_until
-from live_page import HORIZON, LivePage, answer, records, tick
+from live_page import HORIZON, START_MS, LivePage, answer, channels_answer, records, tick
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 SWITCH = "#theme"
@@ -234,6 +234,77 @@ def test_a_stream_without_a_step_counts_its_observations(open_page, live):
     page.locator("#chart").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#readout")).to_contain_text("step +1")
+
+
+def test_where_hours_are_closed_the_steps_ahead_are_read_at_their_times(open_page, live):
+    night_ms = 14 * 3_600_000
+    times = [START_MS + 12_000 + night_ms + 1_000 * n for n in range(HORIZON)]
+    live.fleet.take_ticks(records([tick("stock", n, float(n)) for n in range(12)]), live.now_ms)
+    live.fleet.take_answers(records([answer("stock", 11, 11.0, times=times)]), live.now_ms)
+    page = open_page("/series?name=stock")
+    page.locator("#chart canvas").wait_for()
+    page.locator("#chart").focus()
+    expect(page.locator("#readout")).to_contain_text("1 May 2024, 08:00:11 UTC  ·  observed 11")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#readout")).to_contain_text("1 May 2024, 22:00:12 UTC  ·  forecast 11")
+    page.locator("summary").click()
+    assert "22:00:12 UTC" in page.locator("#numbers tbody td").first.text_content()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_one_channel_of_a_series_is_shown_and_another_chosen_with_the_keyboard(browser, width):
+    with LivePage(channels=("heat", "power", "never")) as live:
+        for n in range(2 * HORIZON + 1):
+            live.fleet.take_ticks(records([tick("pump", n, {"heat": float(n), "power": 100.0 - n})]), live.now_ms)
+            middles = {"heat": n + 1.0, "power": 103.0 - n, "never": None}
+            live.fleet.take_answers(records([channels_answer("pump", n, middles)]), live.now_ms)
+        page = browser.new_page(viewport={"width": width, "height": 844})
+        page.goto(live.address)
+        expect(page.locator("#facts")).to_contain_text("8 now")
+        chosen = page.get_by_label("Channel")
+        expect(chosen).to_have_value("heat")
+        chosen.focus()
+        chosen.press("p")
+        expect(page.locator("#facts")).to_contain_text("92 now")
+        expect(page).to_have_url(re.compile(r"/series\?name=pump&channel=power$"))
+        expect(page.locator("#worst button")).to_have_text("pump · power2.2")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        chosen.press("ArrowDown")
+        expect(page.locator("#empty")).to_contain_text("no value yet")
+        page.go_back()
+        expect(page.locator("#facts")).to_contain_text("92 now")
+        page.close()
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [([1e6, 1e6 + 0.01, 1e6 + 0.02], "1,000,000.02 now"), ([-3e-13, 2e-13], "2E-13 now"), ([1e30, 3e30], "3E30 now"),
+     ([0.0, 0.0], "0 now"), ([5.0, 5.0, 5.0], "5 now"), ([1.0, 123456.789], "123,457 now")],
+)  # fmt: skip
+def test_numbers_are_short_and_yet_told_apart_and_their_axis_has_labels(open_page, live, values, told):
+    ticks = [tick("odd", n, value) for n, value in enumerate(values)]
+    live.fleet.take_ticks(records([*ticks, *(tick("odd", n, None) for n in range(len(values), 8))]), live.now_ms)
+    page = open_page("/")
+    page.evaluate("""() => {
+        const [draw, canvas] = [CanvasRenderingContext2D.prototype.fillText, CanvasRenderingContext2D.prototype];
+        window.labels = [];
+        canvas.fillText = function (text, ...at) { labels.push(text); draw.call(this, text, ...at); };
+    }""")
+    page.locator("#search").fill("odd")
+    page.get_by_role("option").click()
+    expect(page.locator("#facts")).to_contain_text(told)
+    page.wait_for_function("labels.some((label) => label.includes(':'))")
+    numbers = page.evaluate("labels.filter((label) => /^[-\\d.,E]+$/.test(label))")
+    assert len(set(numbers)) >= 3
+    assert max(map(len, numbers)) <= 14
+
+
+def test_a_name_of_a_thousand_letters_leaves_room_for_the_chart(open_page, live):
+    live.feed("x" * 1_000, [1.0, 2.0])
+    page = open_page(f"/series?name={'x' * 1_000}", viewport={"width": 390, "height": 844})
+    page.locator("#chart canvas").wait_for()
+    assert page.locator("#name").bounding_box()["height"] < 100
+    expect(page.locator("#name")).to_have_attribute("title", "x" * 1_000)
 
 
 def test_the_lists_keep_the_focus_while_their_numbers_change(open_page, live):

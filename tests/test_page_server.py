@@ -4,7 +4,9 @@ import hashlib
 import json
 import re
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from importlib.resources import files
 
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from integration.helpers import wait_until
 from live_page import LivePage, Stream, records, tick
 
-from forecaster.web.app import served_files
+from forecaster.web.app import MOST_SEARCHES, served_files
 from forecaster.web.guard import HEADERS
 
 TRAVERSALS = [
@@ -103,7 +105,7 @@ def test_a_question_that_is_too_long_is_refused(page):
     assert page.get("/search?q=" + "x" * 5_000)[0] == 414
     assert page.get("/" + "x" * 5_000)[0] == 414
     with socket.create_connection(page.server_address()) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 300_000 + b"\r\n\r\n")
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 300_000 + b"\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 400")
 
 
@@ -111,6 +113,27 @@ def test_a_search_gives_the_names_that_contain_it_whatever_the_case(page):
     page.fleet.take_ticks(records([tick(f"Pump-{n:03}", 0, 1.0) for n in range(80)]), page.now_ms)
     found = json.loads(page.get("/search?q=pUMP")[2])
     assert (found["total"], len(found["names"]), found["names"][0]) == (80, 50, "Pump-000")
+
+
+def test_searches_that_take_long_hold_up_no_viewer_and_do_not_pile_up(page, monkeypatch):
+    begun, free = threading.Semaphore(0), threading.Event()
+
+    def search(_: str) -> dict[str, object]:
+        begun.release()
+        assert free.wait(20)
+        return {"total": 0, "names": []}
+
+    monkeypatch.setattr(page.fleet, "search", search)
+    monkeypatch.setattr("forecaster.web.broadcast.EVERY_S", 0.01)
+    with ThreadPoolExecutor(MOST_SEARCHES + 1) as pool, closing(Stream(page)) as viewer:
+        asked = [pool.submit(page.get, "/search?q=a") for _ in range(MOST_SEARCHES + 1)]
+        refused = next(as_completed(asked, 20)).result()
+        assert begun.acquire(timeout=20)
+        assert not begun.acquire(blocking=False)  # the second one waits for the first
+        assert [viewer.next()[0] for _ in range(5)] == ["fleet"] * 5
+        free.set()
+        assert sorted(one.result(20)[0] for one in asked) == [200] * MOST_SEARCHES + [503]
+    assert refused[2] == b"too many searches, try again later\n"
 
 
 def test_a_viewer_gets_the_fleet_and_its_series_at_once_and_then_what_moves(page):
@@ -151,7 +174,7 @@ def test_a_viewer_that_reads_nothing_loses_frames_and_holds_nobody_up(monkeypatc
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         slow.connect(page.server_address())
         page.feed("a", [float(n) for n in range(240)])
-        slow.sendall(b"GET /events?name=a HTTP/1.1\r\nHost: x\r\n\r\n")
+        slow.sendall(b"GET /events?name=a HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
         def lost() -> bool:
             page.feed("a", [1.0], first=240 + page.broadcast.fleet.version("a"))

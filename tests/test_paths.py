@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cells import REFERENCES
 
-from forecaster.cells import CELLS
 from forecaster.config import Settings
-from forecaster.networks import make_engine
+from forecaster.networks.cells import CELLS
+from forecaster.networks.kinds import make_engine
 from forecaster.recording import Recording
 from training.fit import train
 from training.gru import gru

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from forecaster.config import Settings, StreamSettings
 from forecaster.errors import ConfigError
-from forecaster.network import Network
+from forecaster.networks.many_to_many import Network
 
 NO_STATE = {"max_examples": 50, "deadline": None}
 values = st.one_of(st.none(), st.floats(-5, 5, width=32))
@@ -306,6 +306,11 @@ def test_a_value_that_has_no_logarithm_is_a_dead_letter_and_the_others_are_forec
     assert totals(outputs) == {"forecast": 2, "rejected": 2}
     letters = [message for output in outputs for message in output.messages if message.topic == "forecasts.dlq"]
     assert [dict(letter.headers)["forecaster-reason"] for letter in letters] == [b"not_positive"] * 2
+
+
+def test_a_bundle_that_reads_no_windows_fits_whatever_the_settings_say_of_short_ones():
+    for asked in ("masked", "filled"):
+        manifest(network()).check_stream(Settings(model={"short_windows": asked}))
 
 
 def test_settings_that_the_bundle_was_not_trained_for_are_refused():

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from forecaster.recurrences import exponential_mean, first_at_least, running_max
+from forecaster.features.recurrences import exponential_mean, first_at_least, running_max
 
 FAST = {"max_examples": 200, "deadline": None}
 

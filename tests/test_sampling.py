@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from forecaster.config import SamplingSettings
-from forecaster.sampling import draw, keys, likeliest, uniforms
+from forecaster.engines.sampling import draw, keys, likeliest, uniforms
 
 temperatures = st.floats(0.05, 5)
 

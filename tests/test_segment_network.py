@@ -22,16 +22,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from forecaster import window_engine
-from forecaster.bundle import load_bundle, save_bundle
+from forecaster.bundle.manifest import MANIFEST, content_digest
+from forecaster.bundle.store import load_bundle, save_bundle
 from forecaster.config import ModelSettings, Settings, StreamSettings, load_settings
+from forecaster.engines import windowed as window_engine
+from forecaster.engines.windowed import WindowEngine
 from forecaster.errors import BundleError, ConfigError
-from forecaster.manifest import MANIFEST, NetworkSettings, content_digest
-from forecaster.network import Network
+from forecaster.networks.many_to_many import Network
+from forecaster.networks.segments import SegmentNetwork
+from forecaster.networks.spec import NetworkSettings
 from forecaster.past import CLIP, scaled_windows
 from forecaster.recording import Recording
-from forecaster.segment_network import SegmentNetwork
-from forecaster.window_engine import WindowEngine
 from forecaster.windows import Windows
 from training.data import sequences, split_by_time
 from training.examples import Examples

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecaster.engine import MOST_CELLS, ROUNDS_LADDER, SERIES_LADDER
-from forecaster.shapes import Shapes
+from forecaster.engines.carried import MOST_CELLS, ROUNDS_LADDER, SERIES_LADDER
+from forecaster.engines.shapes import Shapes
 
 lengths = st.one_of(
     st.lists(st.integers(1, 20), max_size=40),

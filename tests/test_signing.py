@@ -1,6 +1,7 @@
 """Signatures of bundles: only what the owner of the key has signed is served."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -10,13 +11,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from forecaster.cli import main
+from forecaster.bundle.manifest import MANIFEST, WEIGHTS, Manifest, sign_bundle
+from forecaster.bundle.signing import SIGNATURE
+from forecaster.cli.main import main
 from forecaster.config import ModelSettings, Settings
 from forecaster.daemon import check
 from forecaster.errors import BundleError, ConfigError
-from forecaster.features import FeatureSettings
-from forecaster.manifest import MANIFEST, WEIGHTS, Manifest, NetworkSettings, sign_bundle
-from forecaster.signing import SIGNATURE
+from forecaster.features.settings import FeatureSettings
+from forecaster.networks.spec import NetworkSettings
 
 
 class Keys:
@@ -103,6 +105,22 @@ def test_what_is_no_signature_is_refused(bundle: Path, keys: Keys, content: byte
     assert str(bundle / SIGNATURE) in refusal(bundle, keys.public)
 
 
+def test_a_pipe_in_the_place_of_a_signature_is_not_waited_for(bundle: Path, keys: Keys) -> None:
+    (bundle / SIGNATURE).unlink()
+    os.mkfifo(bundle / SIGNATURE)
+    assert str(bundle / SIGNATURE) in refusal(bundle, keys.public)
+
+
+def test_a_link_in_the_place_of_a_signature_is_not_written_through(bundle: Path, keys: Keys, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("mine")
+    (bundle / SIGNATURE).unlink()
+    (bundle / SIGNATURE).symlink_to(other)
+    sign_bundle(bundle, keys.private)
+    assert other.read_text() == "mine"
+    check(serving(bundle, keys.public))
+
+
 def test_a_manifest_is_not_even_parsed_before_its_signature_holds(bundle: Path, keys: Keys) -> None:
     (bundle / MANIFEST).write_text("{ no JSON")
     assert str(bundle / SIGNATURE) in refusal(bundle, keys.public)
@@ -171,7 +189,7 @@ def test_what_openssl_signs_is_accepted(bundle: Path, tmp_path: Path) -> None:
 def test_a_bundle_is_loaded_by_its_signature_and_trained_anew_without_one(bundle: Path, keys: Keys) -> None:
     import builders  # noqa: PLC0415  # TensorFlow, which the other tests need not wait for
 
-    from forecaster.bundle import load_configured, save_bundle  # noqa: PLC0415
+    from forecaster.bundle.store import load_configured, save_bundle  # noqa: PLC0415
 
     made = builders.network()
     save_bundle(bundle, builders.manifest(made), made)

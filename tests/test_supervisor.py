@@ -15,11 +15,11 @@ from integration.helpers import wait_until
 from prometheus_client import generate_latest
 
 from forecaster.errors import WorkerError
-from forecaster.metrics import SHOWN_AS_IS, Metrics, SupervisorMetrics
-from forecaster.supervisor import Supervisor
+from forecaster.telemetry.metrics import SHOWN_AS_IS, Metrics, SupervisorMetrics
 from forecaster.testing import FakeClock
-from forecaster.totals import Totals
-from forecaster.worker import Worker
+from forecaster.workers.supervisor import Supervisor
+from forecaster.workers.totals import Totals
+from forecaster.workers.worker import Worker
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 SERVE = """
 import os, signal, sys, time
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from forecaster.reports import Reports, report_pipe
+from forecaster.workers.reports import Reports, report_pipe
 registry = CollectorRegistry()
 Counter("forecaster_forecasts", "Forecasts.", registry=registry).inc(10)
 Gauge("forecaster_series", "Series.", registry=registry).set(3)
@@ -157,11 +157,11 @@ def test_a_worker_that_is_not_heard_of_for_long_counts_as_hanging() -> None:
 DRIVE = """
 import sys, time
 from forecaster.errors import WorkerError
-from forecaster.logs import configure_logging
-from forecaster.metrics import SupervisorMetrics
-from forecaster.supervisor import Supervisor
-from forecaster.totals import Totals
-from forecaster.worker import Worker
+from forecaster.telemetry.logs import configure_logging
+from forecaster.telemetry.metrics import SupervisorMetrics
+from forecaster.workers.supervisor import Supervisor
+from forecaster.workers.totals import Totals
+from forecaster.workers.worker import Worker
 configure_logging()
 totals = Totals()
 workers = [Worker(n, [sys.executable, "-c", sys.argv[1]], totals, time.monotonic) for n in range(2)]

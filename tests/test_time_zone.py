@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from slow_calendar import DAY, EPOCH, HOUR, MINUTE, moment, reading
 
-from forecaster.time_zone import reached, zone
+from forecaster.calendar.time_zone import reached, zone
 
 ZONES = [
     "UTC", "Europe/London", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Africa/Casablanca",
@@ -66,7 +66,7 @@ def test_the_edges_reached_are_those_not_above(edges, places):
 
 
 def test_a_system_without_a_database_of_time_zones_reads_the_package():
-    code = "from forecaster.time_zone import zone; print(len(zone('Europe/London').at_ms))"
+    code = "from forecaster.calendar.time_zone import zone; print(len(zone('Europe/London').at_ms))"
     without = os.environ | {"PYTHONTZPATH": ""}
     done = subprocess.run([sys.executable, "-c", code], env=without, capture_output=True, text=True, check=True)
     assert int(done.stdout) == len(zone("Europe/London").at_ms)

@@ -17,15 +17,15 @@ from opentelemetry.trace import StatusCode
 from otlp import collector, serving
 from test_daemon import START, Until, tick
 
-from forecaster.cli import _traces
+from forecaster.cli.serve import make_traces
 from forecaster.config import Settings
 from forecaster.daemon import Daemon
 from forecaster.errors import ConfigError
-from forecaster.metrics import Metrics
-from forecaster.otel import MOST_LINKS, OtelTraces
 from forecaster.records import Message
+from forecaster.telemetry.metrics import Metrics
+from forecaster.telemetry.otel import MOST_LINKS, OtelTraces
+from forecaster.telemetry.traces import Stages
 from forecaster.testing import FakeClock, MemoryBroker
-from forecaster.traces import Stages
 
 STAGES = {"decode", "admit", "features", "infer", "encode", "publish", "commit"}
 
@@ -226,13 +226,13 @@ def test_a_collector_gets_the_spans_over_http() -> None:
 
 
 def test_without_traces_opentelemetry_is_not_even_imported() -> None:
-    code = "import sys, forecaster.cli, forecaster.daemon; print('opentelemetry' in sys.modules)"
+    code = "import sys, forecaster.cli.main, forecaster.daemon; print('opentelemetry' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout == "False\n"
 
 
 def test_traces_without_the_extra_end_in_a_line_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "forecaster.otel")
+    monkeypatch.delitem(sys.modules, "forecaster.telemetry.otel")
     monkeypatch.setitem(sys.modules, "opentelemetry.context", None)
     with pytest.raises(ConfigError, match=r"^tracing\.enabled: .*forecaster\[otel\]"):
-        _traces(Settings(tracing={"enabled": True}), Metrics())
+        make_traces(Settings(tracing={"enabled": True}), Metrics())

@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 
 from forecaster.config import TrainingSettings
 from forecaster.errors import ConfigError, ForecasterError, StoppedError
-from forecaster.network import Network
+from forecaster.networks.many_to_many import Network
 from training.checkpoint import Checkpoint
 from training.cluster import Cluster
 from training.command import _interruptible

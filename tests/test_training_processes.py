@@ -135,7 +135,7 @@ from pathlib import Path
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from forecaster.bundle import save_bundle
+from forecaster.bundle.store import save_bundle
 from forecaster.config import InputSettings, load_settings
 from forecaster.recording import Columns, read_recording
 from training.cluster import Cluster

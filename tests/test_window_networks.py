@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_segment_network import configured, recording
 
-from forecaster.bundle import named_weights
+from forecaster.bundle.store import named_weights
+from forecaster.engines.shapes import halvings, rung
+from forecaster.engines.windowed import WindowEngine
 from forecaster.past import right_padded
-from forecaster.shapes import halvings, rung
-from forecaster.window_engine import WindowEngine
 from training.data import sequences
 from training.examples import Examples
 from training.table import feature_table

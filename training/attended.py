@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from forecaster.compiling import to_numpy
-from forecaster.encoder_decoder import EncoderDecoder
-from forecaster.features import Features, FeatureSettings
+from forecaster.engines.compiling import to_numpy
+from forecaster.engines.tile import Tile
+from forecaster.features.running import Features
+from forecaster.features.settings import FeatureSettings
+from forecaster.networks.encoder_decoder import EncoderDecoder
 from forecaster.past import TilePast
 from forecaster.records import Float
 from forecaster.rings import Rings
-from forecaster.tile import Tile
 from training.observed import Observed
 
 

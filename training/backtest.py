@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from forecaster.aggregates import aggregated, completed_after, trailing
+from forecaster.bundle.manifest import Manifest
 from forecaster.config import Settings
+from forecaster.engines.tile import Emitted
 from forecaster.errors import ConfigError
-from forecaster.features import Features
+from forecaster.features.running import Features
 from forecaster.inference import Inference
-from forecaster.manifest import Manifest, NetworkSettings
-from forecaster.networks import AnyNetwork, make_engine
+from forecaster.networks.kinds import AnyNetwork, make_engine
+from forecaster.networks.spec import NetworkSettings
 from forecaster.recording import Recording
 from forecaster.recording.known_ahead import KnownAhead
 from forecaster.records import Float, Int
-from forecaster.tile import Emitted
 from forecaster.windows import Block
 from training.baselines import WEIGHTED, Rival, best_half_life, residual_quantiles, rivals
 from training.metrics import crossings, naive_scale
@@ -139,7 +140,7 @@ class _Backtest:
         ahead = np.arange(1, later.stop - row + 1)
         if self.manifest.step_ms is not None:
             ahead = block.index[later] - block.index[row - 1]
-        near = ahead <= horizon
+        near = (ahead >= 1) & (ahead <= horizon)  # a clock that was set back goes over the same steps again
         values[ahead[near] - 1] = block.value[later][near]
         return values
 

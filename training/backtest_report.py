@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from forecaster.bundle import load_configured
-from forecaster.code_network import CodeNetwork
+from forecaster.bundle.store import load_configured
 from forecaster.config import Settings
+from forecaster.networks.codes import CodeNetwork
 from forecaster.recording import Recording
 from training.backtest import backtest, unwatched
 from training.code_backtest import code_scores, code_table

@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from forecaster.features import FeatureStep
+from forecaster.features.running import FeatureStep
 from forecaster.records import Float, Int
 from training.metrics import pinball
 

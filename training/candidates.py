@@ -5,10 +5,10 @@ from itertools import product
 
 import numpy as np
 
-from forecaster.clock import Clock
+from forecaster.calendar.clock import Clock
 from forecaster.config import Settings
 from forecaster.errors import ConfigError
-from forecaster.features import LAST, FeatureSettings
+from forecaster.features.settings import LAST, FeatureSettings
 from training.covariates import measured_covariates
 from training.data import Scratch
 from training.prepare import Prepared

@@ -11,8 +11,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from forecaster.bundle.manifest import Manifest
 from forecaster.errors import BundleError, ForecasterError
-from forecaster.manifest import Manifest
 from training.course import COLUMNS, Course
 
 FILE = "checkpoint-{}.safetensors"

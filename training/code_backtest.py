@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from forecaster.code_network import CodeNetwork
+from forecaster.bundle.manifest import Manifest
 from forecaster.config import Settings
+from forecaster.engines.from_state import StateEngine
 from forecaster.errors import ConfigError
-from forecaster.manifest import Manifest
+from forecaster.networks.codes import CodeNetwork
 from forecaster.recording import Recording
 from forecaster.records import Bool, Float, Int
-from forecaster.state_engine import StateEngine
 from forecaster.vocabulary import CodeBook
 from training.backtest import NothingToScoreError
 from training.code_validation import log_loss, shares, told

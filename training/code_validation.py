@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from forecaster.code_network import CodeNetwork
-from forecaster.compiling import to_numpy
+from forecaster.engines.compiling import to_numpy
+from forecaster.engines.from_state import StateEngine
 from forecaster.errors import ConfigError
+from forecaster.networks.codes import CodeNetwork
 from forecaster.records import Float, Int
-from forecaster.state_engine import StateEngine
 from training.codes import CodeRuns
 from training.data import Split
 from training.validation import ABREAST, NOTHING, ROUNDS, WARM

@@ -6,7 +6,7 @@ import numpy as np
 
 from forecaster.config import ModelSettings
 from forecaster.errors import ConfigError
-from forecaster.manifest import MOST_CODE
+from forecaster.networks.spec import MOST_CODE
 from forecaster.records import Int
 from forecaster.vocabulary import UNKNOWN, CodeBook
 from training.data import Sequences

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from forecaster.bundle import check_writable, save_bundle
+from forecaster.bundle.manifest import Manifest
+from forecaster.bundle.store import check_writable, save_bundle
 from forecaster.config import Settings
 from forecaster.errors import StoppedError
-from forecaster.manifest import Manifest
 from training.checkpoint import Checkpoint
 from training.cluster import Cluster
 from training.course import Epoch

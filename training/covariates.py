@@ -3,8 +3,8 @@
 import numpy as np
 
 from forecaster.config import Settings
-from forecaster.covariates import CovariateSettings
 from forecaster.errors import ConfigError
+from forecaster.features.covariates import CovariateSettings
 from forecaster.records import Float
 from training.data import COUNTED, Sequences, Split, spread
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from forecaster.aggregates import aggregated
 from forecaster.config import Aggregate
-from forecaster.covariates import CovariateSettings
-from forecaster.features import Features
+from forecaster.features.covariates import CovariateSettings
+from forecaster.features.running import Features
 from forecaster.records import Float, Int
 from training.table import FeatureTable
 

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from forecaster import __version__
+from forecaster.bundle.manifest import Manifest
 from forecaster.config import Settings
-from forecaster.manifest import Manifest
-from forecaster.networks import AnyNetwork
+from forecaster.networks.kinds import AnyNetwork
 from training.candidates import Candidate, candidates
 from training.checkpoint import Checkpoint
 from training.cluster import Cluster

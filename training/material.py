@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.channel_network import ChannelNetwork
-from forecaster.code_network import CodeNetwork
 from forecaster.config import Settings
-from forecaster.encoder_decoder import EncoderDecoder
 from forecaster.errors import ConfigError
-from forecaster.manifest import NetworkSettings
-from forecaster.network import Network
-from forecaster.networks import AnyNetwork
-from forecaster.path_network import PathNetwork
-from forecaster.segment_network import SegmentNetwork
+from forecaster.networks.codes import CodeNetwork
+from forecaster.networks.encoder_decoder import EncoderDecoder
+from forecaster.networks.kinds import AnyNetwork
+from forecaster.networks.many_to_many import Network
+from forecaster.networks.multivariate import ChannelNetwork
+from forecaster.networks.paths import PathNetwork
+from forecaster.networks.segments import SegmentNetwork
+from forecaster.networks.spec import NetworkSettings
 from training.candidates import Candidate
 from training.code_examples import code_batches, cross_entropy
 from training.code_validation import CodeValidation

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.bundle.manifest import Manifest
 from forecaster.errors import ConfigError
 from forecaster.grid import Grid
-from forecaster.manifest import Manifest
 from forecaster.records import Float
 from forecaster.windows import Block
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forecaster.path_engine import PathEngine
-from forecaster.path_network import PathNetwork
-from forecaster.sampling import uniforms
+from forecaster.engines.paths import PathEngine
+from forecaster.engines.sampling import uniforms
+from forecaster.networks.paths import PathNetwork
 from training.data import Split, spread
 from training.examples import BatchShape, Examples
 from training.table import FeatureTable

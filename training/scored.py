@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from forecaster.bundle import named_weights
-from forecaster.network import Network
-from forecaster.networks import AnyNetwork
+from forecaster.bundle.store import named_weights
+from forecaster.networks.kinds import AnyNetwork
+from forecaster.networks.many_to_many import Network
 from training.gru import gru
 from training.lstm import lstm
 from training.optimizer import Layout

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from forecaster.code_network import CodeNetwork
+from forecaster.networks.codes import CodeNetwork
 from training.scored import LAYERS, FlatWeights, dropout_noise
 
 Tensor = Any

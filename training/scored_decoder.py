@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from forecaster.encoder_decoder import EncoderDecoder
+from forecaster.networks.encoder_decoder import EncoderDecoder
 from forecaster.past import CLIP
 from training.scored import LAYERS, FlatWeights, dropout_noise
 from training.step import Batch

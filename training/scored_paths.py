@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from forecaster.path_network import PathNetwork
+from forecaster.networks.paths import PathNetwork
 from training.scored import LAYERS, FlatWeights, dropout_noise
 
 Tensor = Any

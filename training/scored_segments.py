@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from forecaster.segment_network import SegmentNetwork, at_last
+from forecaster.networks.segments import SegmentNetwork, at_last
 from training.gru import gru
 from training.scored import FlatWeights, dropout_noise
 from training.step import Batch

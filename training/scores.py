@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from forecaster.manifest import Manifest
+from forecaster.bundle.manifest import Manifest
 from training.backtest import Results
 from training.metrics import SHARES, central_intervals
 from training.skill import skills

@@ -10,10 +10,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from forecaster.clock import Clock
+from forecaster.calendar.clock import Clock
 from forecaster.config import Settings
 from forecaster.config.durations import UNIT_MS
-from forecaster.features import FeatureSettings
+from forecaster.features.settings import FeatureSettings
 from forecaster.records import Float, Int
 from training.data import Scratch, Sequences, Split, spread
 from training.examples import Examples

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.calendar.seasons import Season
 from forecaster.channels import with_channel
 from forecaster.config import Aggregate
-from forecaster.features import CLIP, LAST, Features, FeatureSettings, FeatureStep
+from forecaster.features.running import CLIP, Features, FeatureStep
+from forecaster.features.settings import LAST, FeatureSettings
 from forecaster.records import Float, Int
-from forecaster.seasons import Season
 from training.data import Scratch, Sequences
 from training.visits import Visits, visits_of
 

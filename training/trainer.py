@@ -9,9 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
+from forecaster.bundle.manifest import Manifest
 from forecaster.config import TrainingSettings
 from forecaster.errors import ConfigError
-from forecaster.manifest import Manifest
 from training.checkpoint import Checkpoint
 from training.cluster import Cluster, PerDevice, readable_faults
 from training.course import Course, Epoch

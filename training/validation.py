@@ -6,10 +6,10 @@ can be compared between models whose features scale the series differently.
 
 import numpy as np
 
-from forecaster.engine import Engine
+from forecaster.engines.carried import Engine
 from forecaster.errors import ConfigError
-from forecaster.manifest import NetworkSettings
-from forecaster.network import Network
+from forecaster.networks.many_to_many import Network
+from forecaster.networks.spec import NetworkSettings
 from forecaster.records import Float, Int
 from training.data import Split, spread
 from training.examples import Examples

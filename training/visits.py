@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from forecaster.calendar.seasons import Season
 from forecaster.records import Int
-from forecaster.seasons import Season
 from training.data import Sequences
 
 NEVER = -1

@@ -7,13 +7,14 @@ from math import gcd
 import numpy as np
 
 from forecaster.config import ModelSettings
-from forecaster.features import LAST, Features, FeatureSettings
+from forecaster.engines.shapes import rung
+from forecaster.engines.tile import Tile
+from forecaster.engines.windowed import WindowEngine, WindowNetwork
+from forecaster.features.running import Features
+from forecaster.features.settings import LAST, FeatureSettings
 from forecaster.past import Past, TilePast, calendar
 from forecaster.records import Float, Int
 from forecaster.rings import Rings
-from forecaster.shapes import rung
-from forecaster.tile import Tile
-from forecaster.window_engine import WindowEngine, WindowNetwork
 from training.data import Split
 from training.examples import Examples, weighted
 from training.start import baseline_quantiles

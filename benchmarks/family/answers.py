@@ -11,10 +11,11 @@ from functools import partial
 
 import numpy as np
 
+from forecaster.bundle.manifest import Manifest
 from forecaster.config import Settings
-from forecaster.features import FeatureSettings
-from forecaster.manifest import Manifest, NetworkSettings
-from forecaster.networks import make_network
+from forecaster.features.settings import FeatureSettings
+from forecaster.networks.kinds import make_network
+from forecaster.networks.spec import NetworkSettings
 from forecaster.pipeline import Pipeline
 from forecaster.records import RecordBatch
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.report import Report, arguments, finish
 from forecaster.config import Settings
-from forecaster.features import Features
+from forecaster.features.running import Features
 from forecaster.formats.forecast_json import number_rows
 from forecaster.records import Int
 from forecaster.windows import Windows

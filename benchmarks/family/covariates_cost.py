@@ -12,10 +12,11 @@ from functools import partial
 import numpy as np
 
 from benchmarks.family.answers import BATCHES, HORIZON, NUMBERS, START_MS, records, seconds
+from forecaster.bundle.manifest import Manifest
 from forecaster.config import Settings
-from forecaster.covariates import CovariateSettings
-from forecaster.manifest import Manifest, NetworkSettings
-from forecaster.networks import make_network
+from forecaster.features.covariates import CovariateSettings
+from forecaster.networks.kinds import make_network
+from forecaster.networks.spec import NetworkSettings
 from forecaster.pipeline import Pipeline
 from forecaster.records import RecordBatch
 

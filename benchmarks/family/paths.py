@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.family.row import Row
 from forecaster.config import InputSettings, Settings
 from forecaster.inference import Inference
-from forecaster.networks import make_engine
+from forecaster.networks.kinds import make_engine
 from forecaster.recording import Columns, Recording, read_recording
 from training.backtest import backtest
 from training.fit import train

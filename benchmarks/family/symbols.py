@@ -11,9 +11,9 @@ import numpy as np
 from benchmarks.family.ngrams import chosen
 from benchmarks.family.row import Row
 from forecaster.config import Settings
+from forecaster.engines.from_state import StateEngine
 from forecaster.recording import Recording, join
 from forecaster.records import Int
-from forecaster.state_engine import StateEngine
 from forecaster.vocabulary import CodeBook
 from training.code_validation import SMALLEST, told
 from training.codes import CodeRuns, Lexicon, code_runs

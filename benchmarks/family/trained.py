@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from forecaster.bundle.manifest import Manifest
 from forecaster.config import Settings
-from forecaster.manifest import Manifest
-from forecaster.networks import AnyNetwork
+from forecaster.networks.kinds import AnyNetwork
 from forecaster.recording import Recording
 from training.backtest import Part, backtest, unwatched
 from training.fit import train

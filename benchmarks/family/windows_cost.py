@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import Report, arguments, finish
+from forecaster.bundle.manifest import Manifest
 from forecaster.config import Settings
-from forecaster.features import FeatureSettings
-from forecaster.manifest import Manifest, NetworkSettings
-from forecaster.networks import make_network
+from forecaster.features.settings import FeatureSettings
+from forecaster.networks.kinds import make_network
+from forecaster.networks.spec import NetworkSettings
 from forecaster.pipeline import Pipeline
 from forecaster.windows import Block
 from training.window_examples import windowed

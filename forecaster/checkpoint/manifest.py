@@ -6,13 +6,14 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from forecaster.bundle.manifest import Manifest
 from forecaster.checkpoint.chunks import Layout
 from forecaster.config import Settings
 from forecaster.config.stream import MOST_CHANNELS
 from forecaster.errors import UnusableStateError
-from forecaster.features import FeatureSettings
+from forecaster.features.settings import FeatureSettings
 from forecaster.grid import NEVER, OPEN
-from forecaster.manifest import Manifest, NetworkSettings
+from forecaster.networks.spec import NetworkSettings
 
 FORMAT_VERSION = 1
 MOST_CHUNKS = 8_192  # of a checkpoint, 3 GB of state: the manifest that names each stays below a megabyte

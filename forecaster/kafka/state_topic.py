@@ -8,6 +8,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaTimeoutError
 
 from forecaster.checkpoint.reader import Reader
+from forecaster.kafka.python_offsets import log_begins, log_ends
 
 ANSWER_MS = 5_000
 STALL_SECONDS = 30.0  # without a step forward: the log was cut or made anew, and its end is no longer where it was
@@ -101,8 +102,8 @@ class StateTopic:
         if not numbers:
             return
         parts = set[TopicPartition]().union(*map(self._parts, numbers))
-        begins = self._consumer.beginning_offsets(sorted(parts), timeout_ms=ANSWER_MS)
-        ends = self._consumer.end_offsets(sorted(parts), timeout_ms=ANSWER_MS)
+        begins = log_begins(self._consumer, parts, ANSWER_MS)
+        ends = log_ends(self._consumer, parts, ANSWER_MS)
         self._readers |= {number: self._make_reader(number) for number in numbers}
         still = {part for part, end in self._ends.items() if self._at[part] < end}
         self._at = {part: self._at[part] for part in still} | begins

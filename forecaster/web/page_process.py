@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from forecaster.config import WebSettings
 from forecaster.daemon import Expose, Exposed
 from forecaster.errors import ConfigError
-from forecaster.logs import event
-from forecaster.metrics import PageMetrics
+from forecaster.telemetry.logs import event
+from forecaster.telemetry.metrics import PageMetrics
 from forecaster.web.endpoints import Probe
 
 EVERY_S = 1.0

@@ -5,12 +5,13 @@ from typing import Any
 from builders import randomise
 
 from chaos.streams import CHANNELS, CODES, HORIZON, KNOWN, LABELS, PAST, STREAMS
-from forecaster.clock import Clock
+from forecaster.bundle.manifest import Manifest
+from forecaster.calendar.clock import Clock
 from forecaster.config import StreamSettings
-from forecaster.covariates import CovariateSettings
-from forecaster.features import FeatureSettings
-from forecaster.manifest import Manifest, NetworkSettings
-from forecaster.networks import AnyNetwork, make_network
+from forecaster.features.covariates import CovariateSettings
+from forecaster.features.settings import FeatureSettings
+from forecaster.networks.kinds import AnyNetwork, make_network
+from forecaster.networks.spec import NetworkSettings
 
 CONTEXT, CYCLE = 16, 300
 MEMORY = 0.3  # of drawn weights: with larger ones a network forgets its first inputs too slowly

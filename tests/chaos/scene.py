@@ -98,7 +98,8 @@ class Scene:
         bootstrap = self.rig.broker.bootstrap
         create_topics(bootstrap, {self.topics["input"]: count, self.topics["dead"]: 1})
         # The second broker never runs: its copies are missing from the start, which min.insync.replicas = 1 allows.
-        create_topics(bootstrap, {self.topics["output"]: count}, replicas=(1, 2) if self.rig.broker.second else None)
+        copies = (1, 2) if self.rig.broker.has_second else None
+        create_topics(bootstrap, {self.topics["output"]: count}, replicas=copies)
         create_topics(bootstrap, {self.topics["state"]: count}, **STATE_TOPIC)
 
     def other_topics(self) -> dict[str, str]:

@@ -19,7 +19,7 @@ from chaos import traps
 
 def main() -> None:
     """Answer requests until the input ends, then kill every child that is left."""
-    import forecaster.bundle
+    import forecaster.bundle.store
     import forecaster.daemon
     import forecaster.kafka.clients
     import forecaster.kafka.rdkafka_group
@@ -72,7 +72,7 @@ def _fork(action: Any, request: dict[str, Any]) -> int:
 
 
 def _run(request: dict[str, Any]) -> int:
-    from forecaster.cli import main as command_line
+    from forecaster.cli.main import main as command_line
 
     traps.install(Path(request["trap"]), request["topics"], request["client"])
     if "FAKETIME_TIMESTAMP_FILE" in os.environ:
@@ -84,8 +84,8 @@ def _run(request: dict[str, Any]) -> int:
 
 def _bundle(request: dict[str, Any]) -> int:
     from chaos.bundles import drawn
-    from forecaster.bundle import save_bundle
-    from forecaster.networks import make_engine
+    from forecaster.bundle.store import save_bundle
+    from forecaster.networks.kinds import make_engine
 
     manifest, network = drawn(request["stream"], request["seed"])
     engine = make_engine(network)

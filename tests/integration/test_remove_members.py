@@ -12,7 +12,7 @@ from integration.helpers import unique
 from integration.rigs import KafkaRig, Reader, group_of
 from kafka import KafkaAdminClient
 
-from forecaster import cli_operate
+from forecaster.cli import operate as cli_operate
 from forecaster.config import Settings
 from forecaster.errors import BrokerUnavailableError, ForecasterError
 from forecaster.kafka.client import Client

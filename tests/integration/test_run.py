@@ -17,11 +17,12 @@ from integration.kafka_broker import free_port
 from integration.undisturbed import undisturbed
 from jsonschema import Draft202012Validator
 
-from forecaster.bundle import load_configured, save_bundle
+from forecaster.bundle.manifest import Manifest
+from forecaster.bundle.store import load_configured, save_bundle
 from forecaster.config import load_settings
-from forecaster.features import FeatureSettings
-from forecaster.manifest import Manifest, NetworkSettings
-from forecaster.network import Network
+from forecaster.features.settings import FeatureSettings
+from forecaster.networks.many_to_many import Network
+from forecaster.networks.spec import NetworkSettings
 from forecaster.recording import Columns, read_recording
 from training.backtest import Part, backtest
 from training.origins import Choice

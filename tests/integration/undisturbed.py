@@ -8,7 +8,7 @@ from builders import Row, batch
 from integration.daemon import Stream
 from integration.helpers import Raw
 
-from forecaster.bundle import load_configured
+from forecaster.bundle.store import load_configured
 from forecaster.config import load_settings
 from forecaster.pipeline import Pipeline
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from importlib.metadata import version
 
 from forecaster import __version__
+from forecaster.bundle.manifest import Manifest
 from forecaster.config import format_duration
-from forecaster.manifest import Manifest
 from training.html import words
 from training.html.markup import Markup, element, join, paragraph, table
 from training.scores import number

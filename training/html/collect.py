@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.manifest import Manifest
+from forecaster.bundle.manifest import Manifest
 from forecaster.records import Float, Int
 from training.backtest import Part
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from forecaster.encoder_decoder import EncoderDecoder
-from forecaster.manifest import Manifest
+from forecaster.bundle.manifest import Manifest
+from forecaster.networks.encoder_decoder import EncoderDecoder
 from training.attended import attended
 from training.html import figures, series, words
 from training.html.collect import Collector, Shown

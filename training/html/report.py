@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from forecaster.bundle import load_bundle
+from forecaster.bundle.manifest import Manifest
+from forecaster.bundle.store import load_bundle
 from forecaster.config import Settings
-from forecaster.encoder_decoder import EncoderDecoder
-from forecaster.manifest import Manifest
-from forecaster.networks import AnyNetwork
+from forecaster.networks.encoder_decoder import EncoderDecoder
+from forecaster.networks.kinds import AnyNetwork
 from forecaster.recording import Recording
 from training.backtest import NothingToScoreError, Part, Results, backtest
 from training.files import check_can_write, not_written

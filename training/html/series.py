@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from forecaster.manifest import Manifest
+from forecaster.bundle.manifest import Manifest
 from forecaster.records import Float
 from training.html.collect import Shown
 from training.html.colours import ACTUAL, BANDS, GAP, GRID, MODEL, MUTED, NOMINAL

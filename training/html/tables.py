@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from forecaster.manifest import Manifest
+from forecaster.bundle.manifest import Manifest
 from training.html import words
 from training.html.markup import Markup, element, join, paragraph, table
 from training.html.overview import by_error

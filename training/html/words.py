@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
+from forecaster.bundle.manifest import Manifest
 from forecaster.config import format_duration
-from forecaster.manifest import Manifest
 
 FEW_BLOCKS = 10  # horizons of origins below which a bootstrap interval says little
 OFF = 0.25  # of the share an interval may miss: beyond it, it is called too narrow or too wide

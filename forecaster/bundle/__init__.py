@@ -1,0 +1,1 @@
+"""Model bundles: written, signed, fetched, checked and read."""

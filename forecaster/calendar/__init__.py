@@ -1,0 +1,1 @@
+"""Event time as people tell it: wall clocks, sessions, and the seasons along them."""

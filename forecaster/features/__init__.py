@@ -1,0 +1,1 @@
+"""What the network sees of a series: running features, and the covariates beside them."""

@@ -1,0 +1,1 @@
+"""`workers = N`: processes beside each other that look like one."""
