@@ -266,3 +266,12 @@ def test_what_check_config_prints_is_read_back_as_the_same_settings(tmp_path, ca
     printed = tmp_path / "printed.toml"
     printed.write_text(capsys.readouterr().out, "utf-8")
     assert load_settings(printed) == load_settings(path)
+
+
+def test_check_config_refuses_an_address_that_names_no_port(tmp_path, capsys):
+    path = tmp_path / "forecaster.toml"
+    path.write_text('[kafka]\nbootstrap_servers = "kafka.example"\n', "utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["check-config", "--config", str(path)])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("forecaster: kafka.bootstrap_servers: 'kafka.example' is no")

@@ -123,6 +123,14 @@ def test_series_beyond_the_limit_are_found_and_drawn_once_somebody_looks():
     )  # fmt: skip
 
 
+def test_a_series_that_somebody_waits_for_is_drawn_when_it_comes_though_the_room_is_taken():
+    fleet = make_fleet(web={"max_series": 1})
+    fleet.watch("b")
+    for name in ("a", "b", "c"):
+        feed(fleet, name, [1.0])
+    assert ["kind" in fleet.series(name) for name in ("a", "b", "c")] == [False, True, False]
+
+
 def test_what_is_kept_stays_within_its_bounds_however_long_the_stream(monkeypatch):
     monkeypatch.setattr(fleet_module, "MOST_NAMES", 50)
     fleet = make_fleet(web={"max_series": 3})
@@ -340,6 +348,14 @@ def test_a_frame_has_the_series_only_where_it_has_moved():
     fleet = make_fleet()
     feed(fleet, "a", [1.0])
     assert [frame.count(b"event: series") for frame in asyncio.run(_frames_of(fleet))] == [1, 0, 1]
+
+
+def test_ticks_without_a_forecast_are_something_new_to_show():
+    fleet = make_fleet()
+    feed(fleet, "a", [1.0])
+    before = fleet.version("a")
+    fleet.take_ticks(records([tick("a", 1, 2.0)]), START_MS)
+    assert fleet.version("a") > before
 
 
 def test_a_client_may_ask_in_a_burst_and_then_at_its_rate():

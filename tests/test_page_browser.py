@@ -134,6 +134,16 @@ def test_the_fan_moves_while_one_watches(open_page, live):
     wait_until(lambda: drawn(page) != before, what="another picture")
 
 
+def test_while_the_page_skips_records_it_says_so_where_one_sees_it(open_page, live):
+    live.fleet.skip(7)  # long ago
+    page = open_page()
+    expect(page.locator("#foot")).to_contain_text("7 records skipped")
+    expect(page.locator("#notice")).to_be_hidden()
+    live.fleet.skip(1_000)
+    expect(page.locator("#notice")).to_contain_text("shows pieces of it")
+    expect(page.locator("#foot")).to_contain_text("1,007 records skipped")
+
+
 def test_arrow_keys_read_the_chart_aloud(open_page):
     page = open_page("/series?name=pump-1")
     page.locator("#chart canvas").wait_for()
@@ -171,6 +181,63 @@ def test_the_colours_are_the_systems_until_others_are_chosen_and_those_stay(open
     wait_until(lambda: drawn(page) != before, what="the chart in other colours")
     page.reload()
     assert (ground() > 128) == (scheme == "dark")
+
+
+CONTRAST = """() => {
+    const light = (part) => (part /= 255) <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    const luminance = ([red, green, blue]) => 0.2126 * light(red) + 0.7152 * light(green) + 0.0722 * light(blue);
+    const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const ground = (one) => {
+        const [...colour] = parts(getComputedStyle(one).backgroundColor);
+        return colour.length > 3 && colour[3] === 0 ? ground(one.parentElement) : colour;
+    };
+    const contrast = (colour, one) => {
+        const [low, high] = [luminance(parts(colour)), luminance(ground(one))].sort((a, b) => a - b);
+        return (high + 0.05) / (low + 0.05);
+    };
+    const texts = [...document.querySelectorAll("body *")].filter((one) => one.checkVisibility() &&
+        [...one.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.textContent.trim()));
+    const told = texts.map((one) => [one.textContent, contrast(getComputedStyle(one).color, one)]);
+    const search = document.getElementById("search");
+    told.push(["hint", contrast(getComputedStyle(search, "::placeholder").color, search)]);
+    const controls = [...document.querySelectorAll("input, select, .quiet")];
+    return [told, controls.map((one) => [one.id, contrast(getComputedStyle(one).borderTopColor, one.parentElement)])];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_and_controls_stand_out_as_wcag_aa_asks(open_page, live, scheme):
+    live.now_ms += 10_000_000  # so that some are stale
+    live.feed("bad", [float(n) for n in range(2 * HORIZON + 1)], off_by=50.0)
+    page = open_page("/series?name=bad", color_scheme=scheme)
+    expect(page.locator("#worst button")).to_have_count(4)
+    page.locator("summary").click()
+    page.locator("#search").fill("p")
+    expect(page.get_by_role("option")).to_have_count(2)
+    texts, controls = page.evaluate(CONTRAST)
+    assert len(texts) > 40
+    assert [one for one in texts if one[1] < 4.5] == []
+    assert [one for one in controls if one[1] < 3] == []
+
+
+def test_on_paper_all_is_light_whatever_the_colours_of_the_screen(open_page):
+    page = open_page("/series?name=pump-1", color_scheme="light")
+    page.locator("#chart canvas").wait_for()
+    light = drawn(page)
+    for _ in range(2):  # automatic, light, dark
+        page.locator(SWITCH).click()
+    assert drawn(page) != light
+    page.emulate_media(media="print")
+    wait_until(lambda: drawn(page) == light, what="the chart in light colours")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(24, 33, 43)"
+    expect(page.locator("#search")).to_be_hidden()
+
+
+def test_where_the_system_forces_its_colours_the_chart_keeps_its_own(open_page):
+    forced, free = (open_page("/series?name=pump-1", forced_colors=one) for one in ("active", "none"))
+    for page in (forced, free):
+        page.locator("#chart canvas").wait_for()
+    wait_until(lambda: drawn(forced) == drawn(free), what="the same chart")
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1440])
@@ -315,6 +382,32 @@ def test_the_lists_keep_the_focus_while_their_numbers_change(open_page, live):
     assert page.evaluate("document.activeElement.tagName") == "BUTTON"
 
 
+def test_behind_an_ingress_that_takes_a_path_away_every_part_is_found(browser):
+    live = LivePage()
+    site = live.server.config.app
+
+    async def below(scope: dict, receive: object, send: object) -> None:
+        assert scope["path"].startswith("/deep/down/")
+        await site(scope | {"path": scope["path"].removeprefix("/deep/down")}, receive, send)
+
+    live.server.config.app = below
+    with live:
+        for name in ("pump-1", "pump-2"):
+            live.feed(name, [1.0, 2.0])
+        page = browser.new_page()
+        page.goto(f"{live.address}/deep/down/")
+        page.locator("#search").fill("pump-2")
+        page.get_by_role("option").click()
+        page.locator("#chart canvas").wait_for()
+        expect(page).to_have_url(f"{live.address}/deep/down/series?name=pump-2")
+        page.reload()
+        page.locator("#chart canvas").wait_for()
+        page.goto(f"{live.address}/deep/down/series?name=nobody")
+        page.get_by_role("link").click()
+        expect(page.locator("#name")).to_have_text("pump-1")
+        page.close()
+
+
 def test_a_page_that_is_empty_says_what_it_waits_for(browser):
     with LivePage() as live:
         page = browser.new_page()
@@ -331,6 +424,38 @@ def test_when_the_server_is_gone_the_page_says_that_it_has_lost_it(browser, live
     expect(page.locator("#status")).to_have_text("Reconnecting…")
     expect(page.locator("#status")).to_have_attribute("data-state", "lost")
     page.close()
+
+
+def test_a_connection_that_has_gone_silent_is_given_up_for_another(open_page, live, monkeypatch):
+    page = open_page("/series?name=pump-1")
+    expect(page.locator("#status")).to_have_text("Live")
+    monkeypatch.setattr(live.broadcast, "turn", lambda: None)
+    (before,) = live.viewers
+    page.evaluate("const now = performance.now.bind(performance); performance.now = () => now() + 20_000")
+    wait_until(lambda: page.wait_for_timeout(20) or before not in list(live.viewers), what="its leaving")
+    wait_until(lambda: page.wait_for_timeout(20) or len(live.viewers) == 1, what="its coming back")
+    expect(page.locator("#status")).to_have_text("Live")
+
+
+def test_a_tab_that_nobody_sees_leaves_its_connection_to_others(open_page, live):
+    page = open_page("/series?name=pump-1")
+    expect(page.locator("#status")).to_have_text("Live")
+    hide = "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+    page.evaluate(hide + " document.dispatchEvent(new Event('visibilitychange')); }", arg=True)
+    wait_until(lambda: len(live.viewers) == 0, what="its leaving")
+    live.feed("pump-1", [77.0], first=40)
+    page.evaluate(hide + " document.dispatchEvent(new Event('visibilitychange')); }", arg=False)
+    expect(page.locator("#facts")).to_contain_text("77 now")
+
+
+def test_a_page_that_has_been_started_again_says_of_a_silent_series_that_it_has_seen_nothing(open_page, live):
+    live.caught_up = False
+    page = open_page("/series?name=gone")
+    live.caught_up = True
+    expect(page.locator("#empty")).to_contain_text("Nothing has been seen")
+    expect(page.locator("#status")).to_have_text("Live")
+    live.fleet.take_ticks(records([tick("gone", 0, 5.0)]), live.now_ms)
+    expect(page.locator("#facts")).to_contain_text("5 now")
 
 
 def test_a_series_that_nobody_has_seen_has_a_plain_page_with_a_way_back(browser, live):

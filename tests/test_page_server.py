@@ -71,7 +71,8 @@ def test_a_series_that_is_unknown_gets_a_plain_page(page):
     assert (status, headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert b"No such series" in body
     assert b"script" not in body
-    assert page.get("/events?name=%3Cscript%3E")[0] == 404
+    with closing(Stream(page, "/events?name=%3Cscript%3E")) as stream:
+        assert [stream.next()[0], stream.next()[1]["seen_ms"]] == ["fleet", None]
 
 
 def test_before_the_page_has_caught_up_no_series_is_called_unknown(page):
@@ -109,6 +110,12 @@ def test_a_question_that_is_too_long_is_refused(page):
         assert client.recv(100).startswith(b"HTTP/1.1 400")
 
 
+def test_headers_are_bounded_however_they_come(page):
+    with socket.create_connection(page.server_address()) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: yyyyyyyy\r\n" * 2_000 + b"\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 431")
+
+
 def test_a_search_gives_the_names_that_contain_it_whatever_the_case(page):
     page.fleet.take_ticks(records([tick(f"Pump-{n:03}", 0, 1.0) for n in range(80)]), page.now_ms)
     found = json.loads(page.get("/search?q=pUMP")[2])
@@ -141,6 +148,7 @@ def test_a_viewer_gets_the_fleet_and_its_series_at_once_and_then_what_moves(page
         (first, fleet), (second, series) = stream.next(), stream.next()
         assert (first, second, series["name"], series["value"][-1]) == ("fleet", "series", "a", 3.0)
         assert (fleet["viewers"], fleet["connected"]) == (1, True)
+        assert stream.answer.headers["X-Accel-Buffering"] == "no"
         page.feed("a", [9.0], first=3)
         while (event := stream.next())[0] != "series":
             pass

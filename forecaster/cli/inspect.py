@@ -19,7 +19,7 @@ def add_inspection_commands(command: AddCommand) -> None:
 
 def _check_config(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
-    _check_files(settings)
+    _check_connections(settings)
     if settings.model.bundle is not None:
         from forecaster.bundle.manifest import read_bundle
 
@@ -28,12 +28,12 @@ def _check_config(options: argparse.Namespace) -> None:
         print(line)
 
 
-def _check_files(settings: Settings) -> None:
-    """Raise `ConfigError` where a file of the connections is not what it should be."""
-    from forecaster.kafka.credentials import check_credentials
+def _check_connections(settings: Settings) -> None:
+    """Raise `ConfigError` where an address or a file of the connections is not what it should be."""
+    from forecaster.kafka.python_connect import connection_options
     from forecaster.web.tls import metrics_tls
 
-    check_credentials(settings.kafka)
+    connection_options(settings.kafka, "check-config")
     metrics_tls(settings.metrics)
 
 

@@ -32,14 +32,14 @@ class Answers:
 
     def __init__(self, reader: FanReader, length: int) -> None:
         self.head: Head | None = None
-        self.version = 0
+        self.version = 0  # grows whenever there is something new to show
         self._reader, self._length, self._value = reader, length, b""
         self._ratios = np.full(reader.width, np.nan)  # of the error of past fans to that of their last values
         self._past: deque[Past] = deque(maxlen=MOST_FANS)
 
     def add(self, head: Head, value: bytes, times_ms: Int, values: Float) -> None:
         """Take an answer, `value` as it was published; `times_ms` `[n]` and `values` `[n, channels]` were observed."""
-        self.head, self._value, self.version = head, value, self.version + 1
+        self.head, self._value = head, value
         if head.kind not in self._reader.kinds:
             return
         past = self._past
@@ -111,8 +111,8 @@ def _ratios(errors: list[Float], width: int) -> Float:
 
 def _ended(past: Head, now: Head, times_ms: Int) -> bool:
     """Whether the last step of `past` is over at the origin of `now`; without a grid, observations are counted."""
-    if (ahead_ms := past.ahead_ms) is not None:
-        return bool(now.origin >= ahead_ms[-1])
+    if past.over_ms is not None:
+        return now.origin >= past.over_ms
     return len(times_ms) - int(np.searchsorted(times_ms, past.origin, "right")) >= past.horizon
 
 

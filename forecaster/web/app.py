@@ -19,6 +19,7 @@ from forecaster.web.hosts import Hosts
 from forecaster.web.limits import RequestLimit
 
 MOST_SEARCHES = 8  # at once: one runs, beside the loop that sends the frames, the others wait for it
+UNBUFFERED = {"X-Accel-Buffering": "no"}  # nginx, an ingress mostly, would keep frames until it has some kilobytes
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
@@ -59,11 +60,10 @@ class Site:
         return Response(as_json(found), media_type="application/json")
 
     async def _events(self, request: Request) -> Response:
-        if self._unknown(request):
-            return PlainTextResponse("no such series\n", 404)
         if self._broadcast.viewers.full:
             return PlainTextResponse("too many viewers, try again later\n", 503, {"Retry-After": "10"})
-        return StreamingResponse(self._frames(request.query_params), media_type="text/event-stream")
+        frames = self._frames(request.query_params)
+        return StreamingResponse(frames, media_type="text/event-stream", headers=UNBUFFERED)
 
     async def _frames(self, asked: QueryParams) -> AsyncIterator[bytes]:
         viewer = self._broadcast.enter(asked.get("name"), asked.get("channel"))

@@ -36,12 +36,19 @@ class Head(msgspec.Struct, frozen=True):
         """Refuse times that do not fit the horizon, or lie where no calendar reaches."""
         if self.times and self.kind not in TOLD and len(self.times) != self.horizon:
             raise ValueError("not a time for each step")
-        if self.origin + self.horizon * (self.step_ms or 0) >= END_OF_TIME_MS:
+        if (self.over_ms or 0) >= END_OF_TIME_MS:
             raise ValueError("a step after the end of time")
 
     @property
+    def over_ms(self) -> int | None:
+        """Event time of the last step ahead; None where each event is a step."""
+        if self.times:
+            return self.times[-1]
+        return None if self.step_ms is None else self.origin + self.horizon * self.step_ms
+
+    @property
     def ahead_ms(self) -> Int | None:
-        """Event time of each step ahead; None where each event is a step, for nobody knows when they come."""
+        """Event time of each step ahead; None where each event is one."""
         if self.times:
             return np.array(self.times)
         return None if self.step_ms is None else self.origin + self.step_ms * np.arange(1, self.horizon + 1)

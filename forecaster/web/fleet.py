@@ -78,8 +78,10 @@ class Fleet:
             return
         seen_ms = timestamp_ms if 0 <= timestamp_ms < now_ms else now_ms
         self._seen_ms[name] = max(seen_ms, self._seen_ms.get(name, 0))
-        if name not in self._answers and len(self._answers) < self._room:
-            self._answers[name] = Answers(self._fans, self._length)
+        if name not in self._answers and (len(self._answers) < self._room or name in self._watched):
+            self._draw(name)
+        if (answers := self._answers.get(name)) is not None:
+            answers.version += 1
 
     def skip(self, records: int) -> None:
         """Records were not read, for lack of time."""
@@ -95,13 +97,18 @@ class Fleet:
         """Somebody looks at a series: it is drawn from now on, in the place of one that nobody looks at."""
         with self._lock:
             self._watched[name] += 1
-            if name in self._answers or name not in self._seen_ms:
-                return
+            if name not in self._answers and name in self._seen_ms:
+                self._draw(name)
+
+    def _draw(self, name: str) -> None:
+        """Draw a series from now on, where all the room is taken in the place of one that nobody looks at."""
+        if len(self._answers) >= self._room:
             idle = next((one for one in self._answers if one not in self._watched), None)
-            if idle is not None:
-                del self._answers[idle]
-                self._observed.forget(idle)
-                self._answers[name] = Answers(self._fans, self._length)
+            if idle is None:
+                return
+            del self._answers[idle]
+            self._observed.forget(idle)
+        self._answers[name] = Answers(self._fans, self._length)
 
     def unwatch(self, name: str) -> None:
         """Somebody has stopped looking at a series."""

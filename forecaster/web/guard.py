@@ -19,6 +19,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-cache",
 }
+MOST_HEADERS = 2**14  # bytes
 MOST_BYTES = 4_096  # of a path or a query: a name has 1,024 at most, three letters for each
 
 
@@ -48,6 +49,8 @@ class Guard:
             return PlainTextResponse("the page is not served under this name: web.hosts lacks it\n", 421)
         if scope["method"] not in {"GET", "HEAD"}:
             return PlainTextResponse("only GET\n", 405, {"Allow": "GET, HEAD"})
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADERS:
+            return PlainTextResponse("too many headers\n", 431)
         if max(len(scope["query_string"]), len(scope["raw_path"])) > MOST_BYTES:
             return PlainTextResponse("too long\n", 414)
         return None

@@ -24,6 +24,7 @@ from forecaster.web.app import make_app
 from forecaster.web.broadcast import Broadcast
 from forecaster.web.connection import Connection
 from forecaster.web.fleet import Fleet
+from forecaster.web.guard import MOST_HEADERS
 from forecaster.web.reader import TopicReader
 from forecaster.web.viewers import Viewers
 from forecaster.web.vitals import Vitals
@@ -31,7 +32,6 @@ from forecaster.web.vitals import Vitals
 NICENESS = 15  # where every core is busy the forecasts come first
 GRACE_S = 1
 SPARE_CONNECTIONS = 100  # for files and searches, beside those of the viewers
-MOST_HEADERS = 2**14  # bytes
 
 
 def serve_page(settings: Settings, descriptor: int) -> None:

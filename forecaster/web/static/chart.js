@@ -108,7 +108,7 @@ function options({ levels, timed }, when) {
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, y: false, points: { size: 7 } },
     tzDate: (seconds) => uPlot.tzDate(new Date(1000 * seconds), "Etc/UTC"),
-    padding: [12, 8, 0, 0],
+    padding: [12, 20, 0, 0],
   };
 }
 
@@ -174,6 +174,7 @@ function line(plot, newest) {
 const colours = new Map();
 const probe = document.createElement("span");
 probe.hidden = true;
+probe.style.forcedColorAdjust = "none";
 document.documentElement.append(probe);
 
 function colour(name) {

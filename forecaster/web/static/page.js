@@ -1,15 +1,18 @@
 // The live page: frames come in, text and charts go out. Names and everything else from outside are text, never markup.
 import { Chart } from "./chart.js";
 import { spread } from "./figure.js";
+import { Fleet } from "./fleet.js";
 import { Search } from "./search.js";
-import { count, duration, latency, number, percent, rate, share, time } from "./words.js";
+import { count, duration, number, percent, share, time } from "./words.js";
 
 const SILENT_MS = 5000; // frames come every second
 const AGAIN_MS = 5000;
+const DEAD_MS = 15_000; // a connection so silent is given up: after a sleep it may be dead without knowing
 const LISTED_STEPS = 48;
 
 const $ = (id) => document.getElementById(id);
 const chart = new Chart($("chart"), $("readout"));
+const fleet = new Fleet(choose);
 let [name, channel] = asked(); // channel: null is the first one, or the only one
 let source = null;
 let latest = null; // frame of the series
@@ -27,7 +30,7 @@ function query() {
 
 function connect() {
   source?.close();
-  const mine = new EventSource(name === null ? "/events" : `/events?${query()}`);
+  const mine = new EventSource(name === null ? "events" : `events?${query()}`);
   source = mine;
   heard = performance.now();
   mine.addEventListener("channels", (event) => showChannels(JSON.parse(event.data)));
@@ -41,7 +44,7 @@ function connect() {
 
 function choose(chosen, itsChannel = channel, remember = true) {
   [name, channel] = [chosen, itsChannel];
-  if (remember) history.pushState(null, "", `/series?${query()}`);
+  if (remember) history.pushState(null, "", `series?${query()}`);
   waitFor(chosen);
   connect();
 }
@@ -67,56 +70,13 @@ function tell(state, text) {
   if ($("status").textContent !== text) $("status").textContent = text;
 }
 
-function showFleet(fleet) {
+function showFleet(frame) {
   heard = performance.now();
-  if (fleet.connected) tell("live", "Live");
+  if (frame.connected) tell("live", "Live");
   else tell("lost", "No broker");
-  $("model").textContent = fleet.model ?? "";
-  const figures = {
-    series: count(fleet.series), ticks: rate(fleet.ticks_per_second), lag: count(fleet.lag_records),
-    p50: latency(fleet.p50_s), p99: latency(fleet.p99_s), stale: count(fleet.stale_count),
-  };
-  for (const [key, text] of Object.entries(figures)) document.querySelector(`[data-figure=${key}]`).textContent = text;
-  list("worst", fleet.worst, ({ ratio }) => number(Number(ratio.toFixed(2))), ({ ratio }) => (ratio > 1 ? "bad" : "good"));
-  list("stale", fleet.stale, ({ silent_ms }) => duration(silent_ms), () => "bad");
-  $("foot").textContent = foot(fleet);
-  if (name === null && fleet.first !== null) choose(fleet.first, null, false);
+  fleet.show(frame);
+  if (name === null && frame.first !== null) choose(frame.first, null, false);
   else if (name === null) nothing("No series yet: the first tick or forecast in Kafka brings one.");
-}
-
-function foot(fleet) {
-  const parts = [`${count(fleet.names)} series seen, ${count(fleet.drawn)} of them drawn, ${count(fleet.scored)} scored`];
-  parts.push(`${count(fleet.viewers)} ${fleet.viewers === 1 ? "viewer" : "viewers"}`);
-  if (fleet.dropped) parts.push(`${count(fleet.dropped)} frames lost by slow viewers`);
-  const { skipped, unreadable, unnamed } = fleet.counts;
-  if (skipped) parts.push(`${count(skipped)} records skipped: the stream is faster than the page reads`);
-  if (unreadable) parts.push(`${count(unreadable)} records unreadable`);
-  if (unnamed) parts.push(`${count(unnamed)} records of more series than are listed`);
-  return parts.join(" · ");
-}
-
-// Buttons stay where they are while their text changes: the focus must not be lost every second.
-function list(id, items, text, look) {
-  const root = $(id);
-  $(`${id}-empty`).hidden = items.length > 0;
-  while (root.children.length > items.length) root.lastChild.remove();
-  while (root.children.length < items.length) root.append(item());
-  items.forEach((one, n) => {
-    const [label, value] = root.children[n].firstChild.children;
-    const told = one.channel ? `${one.name} · ${one.channel}` : one.name;
-    root.children[n].firstChild.chosen = [one.name, one.channel];
-    if (label.textContent !== told) Object.assign(label, { textContent: told, title: told });
-    Object.assign(value, { textContent: text(one), className: look(one) });
-  });
-}
-
-function item() {
-  const row = document.createElement("li");
-  const button = Object.assign(document.createElement("button"), { type: "button" });
-  button.append(document.createElement("span"), document.createElement("b"));
-  button.addEventListener("click", () => choose(...button.chosen));
-  row.append(button);
-  return row;
 }
 
 function showChannels({ names }) {
@@ -157,6 +117,7 @@ function missing(frame) {
   if (frame.fan) return "This channel has had no value yet.";
   if ("fan" in frame) return "This forecast is not as it should be, and is not drawn.";
   if (frame.kind) return `Answers of the kind “${frame.kind}” are not drawn.`;
+  if (frame.seen_ms === null) return "Nothing has been seen of this series since the page was started.";
   return frame.time_ms.length ? "One observation so far, and no forecast." : "Seen, but not drawn yet.";
 }
 
@@ -224,15 +185,19 @@ function paintTheme() {
 
 $("theme").addEventListener("click", nextTheme);
 $("numbers").addEventListener("toggle", () => latest && showNumbers(latest));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paintTheme);
+for (const media of ["(prefers-color-scheme: dark)", "print"]) matchMedia(media).addEventListener("change", paintTheme);
 addEventListener("popstate", () => {
   [name, channel] = asked();
   waitFor(name);
   connect();
 });
 setInterval(() => {
-  if (performance.now() - heard > SILENT_MS) tell("lost", "Reconnecting…");
+  const silent_ms = document.hidden ? 0 : performance.now() - heard;
+  if (silent_ms > SILENT_MS) tell("lost", "Reconnecting…");
+  if (silent_ms > DEAD_MS) connect();
 }, 1000);
+// A browser has six connections to one server: tabs that nobody sees leave them to the others.
+document.addEventListener("visibilitychange", () => (document.hidden ? source.close() : connect()));
 $("channel").addEventListener("change", () => choose(name, $("channel").value));
 new Search($("search"), $("found"), $("count"), (chosen) => choose(chosen));
 paintTheme();
