@@ -293,3 +293,24 @@ def test_an_origin_whose_actuals_have_not_come_is_not_scored() -> None:
     origin = np.array([START + 2 * HOUR])
     scorer.add(Forecasts(["s0"], origin, np.zeros((1, 2, 3)), np.ones(1), np.ones(1, bool), none, none, none, none))
     assert scorer.scores() == []
+
+
+@pytest.mark.parametrize(
+    ("step", "seconds"),
+    [
+        ("tick", [0, 1, 1, 1, 2, 3]),  # several events at one time are steps of their own
+        ("1s", [*range(8), *range(3, 8)]),  # over the same steps again: a clock was set back
+    ],
+)
+def test_who_forecasts_what_comes_next_has_no_error_whatever_the_clock_does(step, seconds) -> None:
+    time_ms, values = START + 1_000 * np.array(seconds), np.random.default_rng(0).normal(size=len(seconds))
+    ticks = Recording(["s0"], np.zeros(len(seconds), np.int64), time_ms, values)
+    settings = Settings(stream={"step": step, "late_restart": 1})
+    scorer = Scorer(sequences([ticks], settings), 1, (0.1, 0.5, 0.9), {}, regular=step != "tick")
+    none = np.zeros(1, np.int64)
+    for origin_ms, following in zip(time_ms, values[1:], strict=False):
+        point = np.full((1, 1, 3), following)
+        scorer.add(Forecasts(["s0"], np.array([origin_ms]), point, np.ones(1), np.ones(1, bool), *[none] * 4))
+    jumps = int((np.diff(time_ms) < 0).sum())
+    assert scorer.pairs == len(values) - 1 - jumps
+    assert scorer.scores()[0].mean_absolute_error == 0

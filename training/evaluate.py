@@ -11,6 +11,8 @@ from forecaster.records import Float, Int
 from training.data import Sequences
 from training.metrics import covered, pinball
 
+APART = 2**32  # positions between two passes: no horizon or season reaches over
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -23,21 +25,32 @@ class Score:
 
 
 class _Series:
-    """Actual values of one series by position, each position one step."""
+    """Actual values of one series in the order in which they came, each at a position, each position one step.
 
-    def __init__(self, key: Int, origin_ms: Int, values: Float) -> None:
-        self._key, self._origin_ms, self._values = key, origin_ms, values
+    A clock that is set back goes over the same positions again: each such pass has its own.
+    """
 
-    def key_at(self, origin_ms: Int) -> Int:
-        """Positions of the observations at event times `origin_ms`."""
-        row = np.searchsorted(self._origin_ms, origin_ms).clip(max=len(self._key) - 1)
-        found: Int = self._key[row]
+    def __init__(self, position: Int, origin_ms: Int, values: Float) -> None:
+        passes = np.cumsum(np.diff(position, prepend=position[0] - 1) <= 0)
+        self._position = position + passes * (int(np.ptp(position)) + APART)
+        self._times, self._values = origin_ms.tolist(), values
+        self._row = -1  # of the newest forecast that was found
+
+    def positions(self, origin_ms: Int) -> Int:
+        """Positions `[n]` of the origins of forecasts, in their order; of an unknown one it is far off."""
+        found = np.full(len(origin_ms), -APART)
+        for n, at_ms in enumerate(origin_ms.tolist()):
+            try:
+                self._row = self._times.index(at_ms, self._row + 1)
+            except ValueError:  # published twice
+                continue
+            found[n] = self._position[self._row]
         return found
 
-    def at(self, key: Int) -> Float:
-        """Values at grid positions `key`, NaN where there is none."""
-        row = np.searchsorted(self._key, key).clip(max=len(self._key) - 1)
-        return np.where(self._key[row] == key, self._values[row], np.nan)
+    def at(self, position: Int) -> Float:
+        """Values at positions, NaN where there is none."""
+        row = np.searchsorted(self._position, position).clip(max=len(self._position) - 1)
+        return np.where(self._position[row] == position, self._values[row], np.nan)
 
 
 class Scorer:
@@ -71,7 +84,7 @@ class Scorer:
                 self._add_series(self._series[name], forecasts.origin_ms[rows], forecasts.quantiles[rows])
 
     def _add_series(self, series: _Series, origin_ms: Int, quantiles: Float) -> None:
-        origin = series.key_at(origin_ms)[:, None]
+        origin = series.positions(origin_ms)[:, None]
         ahead = np.arange(1, self._horizon + 1)
         actual = series.at(origin + ahead)
         rivals = {"last value": np.repeat(series.at(origin), self._horizon, axis=1)}
@@ -103,9 +116,6 @@ def _by_series(actuals: Sequences, *, regular: bool) -> dict[str, _Series]:
     for name, runs in actuals.by_series().items():
         origin_ms = np.concatenate([actuals.origin_ms[actuals.rows(run)] for run in runs])
         values = np.concatenate([actuals.value[actuals.rows(run)] for run in runs])
-        key = np.concatenate([actuals.index[run] + np.arange(actuals.length[run]) for run in runs])
-        if not regular:
-            key = np.arange(len(values))
-        order = np.argsort(key, kind="stable")
-        series[name] = _Series(key[order], origin_ms[order], values[order])
+        position = np.concatenate([actuals.index[run] + np.arange(actuals.length[run]) for run in runs])
+        series[name] = _Series(position if regular else np.arange(len(values)), origin_ms, values)
     return series

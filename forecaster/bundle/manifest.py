@@ -116,7 +116,10 @@ class Manifest(BaseModel):
         return self.model_copy(update={"features": self.features.model_copy(update={"clock": clock})})
 
     def check_stream(self, settings: Settings) -> None:
-        """Raise `ConfigError` where the configuration asks for another stream, task or horizon than trained."""
+        """Raise `ConfigError` where the configuration asks for another stream, task or horizon than trained.
+
+        So it is where it asks for a precision that the network cannot be served at.
+        """
 
         def duration(step_ms: int | None) -> str:
             return "tick" if step_ms is None else format_duration(step_ms)
@@ -159,6 +162,7 @@ class Manifest(BaseModel):
                     f"{setting}: the configuration says {asked!r}, the bundle {settings.model.bundle} "
                     f"was trained for {made!r}"
                 )
+        self.network.check_served(settings)
 
 
 def _regular(sessions: SessionSettings) -> dict[str, Any]:

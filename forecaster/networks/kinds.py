@@ -7,7 +7,6 @@ from forecaster.engines.from_state import StateEngine
 from forecaster.engines.paths import PathEngine
 from forecaster.engines.tile import ServingEngine
 from forecaster.engines.windowed import WindowEngine
-from forecaster.errors import ConfigError
 from forecaster.networks.codes import CodeNetwork
 from forecaster.networks.encoder_decoder import EncoderDecoder
 from forecaster.networks.many_to_many import Network
@@ -43,32 +42,23 @@ def make_engine(network: AnyNetwork, settings: Settings | None = None) -> Servin
     Without them it is served at the precision that it has, its state in this process. Raises `ConfigError` where
     they ask for a precision that the network cannot be served at.
     """
+    if settings is not None:
+        network.settings.check_served(settings)
     if isinstance(network, CodeNetwork | PathNetwork):
         return _state_engine(network, settings)
     if settings is None:
         return WindowEngine(network) if isinstance(network, Windowed) else Engine(network)
-    precision = settings.model.precision
     if isinstance(network, Windowed):
-        kind = f'a network of kind "{network.settings.kind}"'
-        if settings.state.window_type != "float32":
-            raise ConfigError(f"state.window_type: {kind} reads its windows: they must be float32")
-        if precision != "float32":
-            raise ConfigError(f"model.precision: {kind} is served at float32, not {precision}")
         return WindowEngine(network)
-    network.precision = precision
+    network.precision = settings.model.precision
     rows = (settings.state.max_series + BATCH_ROOM) * max(1, len(network.settings.channels))
     return Engine(network, rows if on_accelerator() else None)
 
 
 def _state_engine(network: CodeNetwork | PathNetwork, settings: Settings | None) -> ServingEngine:
-    """`network` drawing paths as `settings` ask for; the windows that state is made anew from hold its ids exactly."""
+    """`network` drawing paths as `settings` ask for."""
     engine = PathEngine if isinstance(network, PathNetwork) else StateEngine
     if settings is None:
         return engine(network)
-    task = network.settings.task
-    if network.settings.coded and settings.state.window_type != "float32":
-        raise ConfigError(f'state.window_type: task = "{task}" keeps codes in its windows: they must be float32')
-    if settings.model.precision != "float32":
-        raise ConfigError(f'model.precision: task = "{task}" is served at float32, not {settings.model.precision}')
     network.sampling = settings.model.sampling
     return engine(network, settings.state.max_series + BATCH_ROOM if on_accelerator() else None)

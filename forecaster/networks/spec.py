@@ -11,10 +11,12 @@ from forecaster.config import (
     CellKind,
     NetworkKind,
     Quantiles,
+    Settings,
     ShortWindows,
     Task,
     check_segments,
 )
+from forecaster.errors import ConfigError
 
 MOST_CODE = 256  # characters
 
@@ -122,3 +124,11 @@ class NetworkSettings(BaseModel):
     def outputs(self) -> int:
         """Numbers forecast at each quantile: one a step of the horizon, or their aggregate alone."""
         return 1 if self.aggregate else self.horizon
+
+    def check_served(self, settings: Settings) -> None:
+        """Raise `ConfigError` where `settings` ask for a precision that the network cannot be served at."""
+        of = f'task = "{self.task}"' if self.task != "forecast" else f'a network of kind "{self.kind}"'
+        if (self.coded or self.kind != "carried") and settings.state.window_type != "float32":
+            raise ConfigError(f"state.window_type: {of} computes with what its windows hold: they must be float32")
+        if (self.task != "forecast" or self.kind != "carried") and settings.model.precision != "float32":
+            raise ConfigError(f"model.precision: {of} is served at float32, not {settings.model.precision}")
