@@ -104,6 +104,7 @@ class Daemon:
             self._lag_shown = self._clock()
             topic = self.pipeline.settings.topics.input
             self.metrics.show_lag(topic, self.client.lag())
+            self.metrics.unread.set(self.client.unread())
             self.metrics.show_checkpoints(topic, self.checkpoints.whole())
         return delivered
 

@@ -232,6 +232,10 @@ class MemoryClient:
         """Implement `Client.lag`."""
         return {number: self._lag(number, reader) for number, reader in self._readers.items()}
 
+    def unread(self) -> int:
+        """Implement `Client.unread`."""
+        return len(self._stale)
+
     def close(self) -> None:
         """Implement `Client.close`."""
         self.broker.leave(self._group, self._topic, self)

@@ -33,7 +33,7 @@ def records(values: Sequence[bytes], *, time_ms: int = START_MS, partition: int 
     )  # fmt: skip
 
 
-def tick(series: str, step: int, value: float | str | None) -> bytes:
+def tick(series: str, step: int, value: float | str | dict[str, float | None] | None) -> bytes:
     return json.dumps({"series": series, "ts": START_MS + 1_000 * step, "value": value}).encode()
 
 
@@ -45,11 +45,18 @@ def answer(series: str, step: int, middle: float, *, kind: str = "forecast", **m
     return json.dumps({**head, "horizon": HORIZON, "model": "m@1", "maturity": "ready", **body, **members}).encode()
 
 
+def channels_answer(series: str, step: int, middles: dict[str, float | None], **members: Any) -> bytes:
+    """A forecast as `answer` makes it for each channel, null where there is no middle."""
+    fans = {name: middle and json.loads(answer(series, step, middle)) for name, middle in middles.items()}
+    parts = {name: fan and {key: fan[key] for key in ("point", "quantiles")} for name, fan in fans.items()}
+    return answer(series, step, 0.0, kind="multivariate", channels=parts, **members)
+
+
 class LivePage:
     """A page at `address` for the length of the block. `now_ms` is what its fleet takes the time to be."""
 
-    def __init__(self, **web: Any) -> None:
-        self.settings = Settings(web={"requests_per_second": 10_000, **web})
+    def __init__(self, channels: tuple[str, ...] = (), **web: Any) -> None:
+        self.settings = Settings(web={"requests_per_second": 10_000, **web}, input={"channels": channels})
         self.fleet, self.vitals = Fleet(self.settings, HORIZON), Vitals()
         self.viewers = Viewers(self.settings.web.max_viewers)
         self.now_ms, self.caught_up = START_MS, True

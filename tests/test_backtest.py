@@ -27,7 +27,7 @@ from training import backtest as backtest_module
 from training.backtest import Part, Results, backtest
 from training.origins import Choice
 from training.scores import as_json
-from training.skill import skills
+from training.skill import _against_best, skills
 from training.tally import few_steps
 
 HORIZON = 3
@@ -152,6 +152,15 @@ def test_every_origin_and_step_with_a_known_actual_counts_for_everyone(missing, 
     for name, tally in results.tallies.items():
         assert tally.pairs().tolist() == expected, name
     assert results.crossings == results.not_finite == 0
+
+
+def test_what_comes_again_after_a_clock_was_set_back_is_no_actual_of_a_step_ahead() -> None:
+    steps, made, found = np.r_[0:40, 38:60], builders.network(), list[np.ndarray]()
+    values = waves(1, len(steps))[0]
+    ticks = Recording(["a"], np.zeros(len(steps), np.int64), START_MS + 1_000 * steps, values)
+    settings = Settings(stream={"late_restart": 1})
+    backtest(ticks, settings, builders.manifest(made), made, Choice(), lambda part: found.extend(part.actual))
+    np.testing.assert_array_equal(found[39], [values[42], np.nan, np.nan])  # of the rows behind it one is ahead
 
 
 def test_the_size_of_a_chunk_changes_no_figure(monkeypatch) -> None:
@@ -282,6 +291,13 @@ def test_skill_at_a_step_is_that_of_the_step_alone() -> None:
         rivals = {name: losses[step] for name, losses in by_step.items() if name != "model"}
         assert found.rival == min(rivals, key=lambda name: rivals[name])
         assert found.skill == pytest.approx(1 - by_step["model"][step] / rivals[found.rival], rel=1e-4)
+
+
+def test_skill_beside_a_rival_that_hardly_ever_loses_has_an_interval_without_an_end() -> None:
+    losses = {"model": np.ones(40), "last value": np.where(np.arange(40) == 7, 1.0, 0.0)}
+    found = _against_best(losses, 1)
+    assert found is not None
+    assert found.as_json() == {"rival": "last value", "skill": -39.0, "low": None, "high": found.high}
 
 
 def write_case(folder: Path) -> list[str]:

@@ -245,6 +245,16 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
     refusal(tmp_path / "none", MANIFEST)
 
 
+@pytest.mark.parametrize("name", [MANIFEST, WEIGHTS])
+def test_a_pipe_or_a_device_in_the_place_of_a_file_is_not_waited_for(folder, name):
+    (folder / name).unlink()
+    (folder / name).symlink_to("/dev/zero")
+    assert refusal(folder, name).endswith("cannot be read: no plain file")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert refusal(folder, name).endswith("cannot be read: no plain file")
+
+
 def test_a_file_larger_than_a_bundle_may_be_is_not_read(folder, monkeypatch):
     monkeypatch.setattr(manifest_module, "MOST_BYTES", 100)
     assert "larger than" in refusal(folder, MANIFEST)

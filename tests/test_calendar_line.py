@@ -214,3 +214,29 @@ def test_state_of_another_time_zone_is_not_used_and_says_so():
     found = checkpointed(line, offsets_after(records)).find(line_of(NEW_YORK | {"time_zone": "Europe/London"}))
     assert found.checkpoint is None
     assert "features.clock" in found.problems[0][1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "used"),
+    [
+        ({"holidays": ["2025-06-19", "2025-12-25"]}, True),
+        ({"holidays": []}, True),
+        ({"early_closes": ["2025-06-10 13:00"]}, True),
+        ({"holidays": ["2025-06-04", "2025-06-19"]}, False),  # before the checkpoint: it has counted that day
+        ({"early_closes": ["2025-06-05 15:00"]}, False),
+        ({"hours": ["09:30-15:00"]}, False),
+    ],
+)
+def test_state_goes_on_under_a_new_list_of_holidays_but_for_days_that_it_has_counted(changes, used):
+    records = records_of(ticks_at([at(5, 12, 5 * n) for n in range(6)] + [at(6, 9, 30)]))
+    line = line_of(STOCKS)
+    run(line, records)
+    listed = line_of(STOCKS | {"sessions": SESSIONS | changes})
+    found = checkpointed(line, offsets_after(records)).find(listed)
+    assert (found.checkpoint is not None) == used
+    assert [code for code, _ in found.problems] == ([] if used else ["other_settings"])
+    if used:
+        listed.load(0, found.checkpoint)
+        anew, after = line_of(STOCKS | {"sessions": SESSIONS | changes}), records_of(ticks_at([at(6, 9, 35)]), 7)
+        run(anew, records)
+        assert_equal(published(run(listed, after)), published(run(anew, after)))

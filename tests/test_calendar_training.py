@@ -9,6 +9,7 @@ from slow_calendar import HOUR, MINUTE
 
 from forecaster.config import Settings
 from forecaster.engines.tile import Tile
+from forecaster.errors import ConfigError
 from forecaster.features.running import Features
 from forecaster.grid import Grid
 from forecaster.past import TilePast
@@ -102,6 +103,15 @@ def test_closed_hours_are_no_gap_in_what_is_learnt_and_ticks_in_them_are_named()
     assert len(prepared.data.first) == 2
     (line,) = said
     assert line.startswith(f"closed: {len(ticks) - opened} ticks left out (in closed hours of stream.sessions)")
+
+
+def test_what_completes_no_observation_is_told_with_the_setting_that_kept_it_back():
+    late = LONDON | {"allowed_lateness": "2d"}
+    for stream, named in ((MARKET, "closed: 20 ticks left out .*stream.sessions"), (late, "stream.allowed_lateness")):
+        with pytest.raises(ConfigError, match=f"the input completes no observation: .*{named}"):
+            sequences([hourly(SPRING, 10)], configured(stream))
+        with pytest.raises(ConfigError, match=f"the input completes no observation: .*{named}"):
+            observe(hourly(SPRING, 10), configured(stream).stream, 24)
 
 
 def test_a_backtest_leaves_closed_hours_out_too():

@@ -25,6 +25,7 @@ from training.backtest_report import backtest_with_tables
 from training.data import sequences
 from training.fit import train
 from training.html.report import HtmlReport
+from training.observed import observe
 from training.origins import Choice
 from training.prepare import Source
 from training.report import replay_with_scores
@@ -75,6 +76,13 @@ def test_each_channel_is_the_run_that_a_series_of_its_own_is(cuts, seed, gap) ->
             np.testing.assert_array_equal(tables.inputs[here], table.inputs[there])
             rows = np.arange(here.start, here.stop)
             assert (tables.given(tables.inputs[rows], rows)[:, -1] == place).all()
+
+
+def test_a_backtest_by_logarithms_leaves_a_tick_out_where_a_channel_is_not_above_0() -> None:
+    values = daily(2, 1)[None]
+    values[0, 1, 5] = -1.0
+    observed = observe(multivariate(values), configured().stream, 48, log=True, channels=CHANNELS)
+    assert observed.tick.tolist() == [-1 if n == 5 else n for n in range(24)] * 2
 
 
 @pytest.fixture(scope="module")

@@ -34,8 +34,8 @@ def render() -> Iterator[Render]:
     command = [PYTHON, DEPLOY / "checks" / "chart.py"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
 
-        def ask(example: str | None = None, **values: Any) -> dict[str, Any]:
-            process.stdin.write(json.dumps(example or values) + "\n")
+        def ask(example: str | None = None, *, release: str = "forecaster", **values: Any) -> dict[str, Any]:
+            process.stdin.write(json.dumps([release, example or values]) + "\n")
             process.stdin.flush()
             return json.loads(process.stdout.readline())
 
@@ -73,8 +73,23 @@ def part_of(tree: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
     return {key: part_of(tree[key], below) if isinstance(below, dict) else tree[key] for key, below in keys.items()}
 
 
+def leaves(tree: Any) -> Iterator[Any]:
+    """Whatever in it is neither object nor list."""
+    if not isinstance(tree, dict | list):
+        yield tree
+        return
+    for below in tree.values() if isinstance(tree, dict) else tree:
+        yield from leaves(below)
+
+
 KAFKA = {"bootstrap_servers": "kafka:9092"}
 SASL = {**KAFKA, "security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "me"}
+OAUTH = {**KAFKA, "security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER"}
+NAMELESS = {key: setting for key, setting in SASL.items() if key != "sasl_username"}
+SECRET = {"userSecret": {"name": "user"}}
+STRIMZI_USER = {"cluster": "c", "user": {"enabled": True}}
+SCALED = {"workload": "Deployment", "keda": {"enabled": True}}
+METRICS_TLS = {"tls_cert_file": "/tls/crt", "tls_key_file": "/tls/key"}
 
 
 @pytest.mark.parametrize(
@@ -102,13 +117,30 @@ SASL = {**KAFKA, "security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-5
         ({"model": {"source": "url", "url": {"sha256": "abc"}}}, "sha256"),
         ({"model": {"claim": {"create": False}}}, "model.claim.name"),
         ({"keda": {"enabled": True}}, "keda.enabled"),
+        ({"keda": {"enabled": True, "minReplicas": 5}, "workload": "Deployment"}, "keda.minReplicas"),
+        ({**SCALED, "config": {"kafka": OAUTH}, "kafka": SECRET}, "keda.enabled"),
         ({"strimzi": {"user": {"enabled": True}}}, "strimzi.cluster"),
+        ({"strimzi": STRIMZI_USER}, "strimzi.user.authentication"),
+        ({"strimzi": STRIMZI_USER, "config": {"kafka": {**KAFKA, "security_protocol": "SSL"}}}, "authentication"),
+        ({"strimzi": STRIMZI_USER, "config": {"kafka": SASL}}, "config.kafka.sasl_username"),
+        ({"config": {"kafka": NAMELESS}, "kafka": SECRET}, "config.kafka.sasl_username"),
+        ({"config": {"kafka": {"bootstrap_servers": "kafka:9092, kafka"}}}, "config.kafka.bootstrap_servers"),
+        ({"config": {"web": {"enabled": True, "port": 9108}}}, "config.web.port"),
+        ({"config": {"metrics": METRICS_TLS}, "metrics": {"podMonitor": {"enabled": True}}}, "podMonitor.tlsConfig"),
+        ({"config": None}, "config"),
+        ({"model": {"claim": None}}, "claim"),
+        ({"replicas": None}, "replicas"),
         ({"training": {"enabled": True}, "model": {"source": "image", "image": {"reference": "m"}}}, "model.claim"),
     ],
     ids=lambda part: part if isinstance(part, str) else json.dumps(part)[:60],
 )
 def test_a_wrong_value_is_refused_by_its_name(render: Render, values: dict[str, Any], named: str) -> None:
     assert named in render(**values).get("error", "")
+
+
+def test_a_release_whose_name_no_service_can_have_is_refused(render: Render) -> None:
+    assert "release name 1st" in render(release="1st")["error"]
+    assert only(render(release="prices.eu")["documents"], "StatefulSet")["metadata"]["name"] == "prices-eu-forecaster"
 
 
 def test_a_refusal_shows_no_password(render: Render) -> None:
@@ -121,6 +153,30 @@ def test_the_settings_that_the_chart_writes_load(examples: dict[str, Documents],
         path = tmp_path / name
         path.write_text(text, "utf-8")
         assert load_settings(path)
+
+
+def test_a_name_that_looks_like_a_number_stays_a_name(render: Render) -> None:
+    claim = {"create": False, "name": "123"}
+    secrets = {"caSecret": {"name": "123", "key": "123"}, "userSecret": {"name": "123", "passwordKey": "123"}}
+    common = {
+        "image": {"pullSecrets": ["123"]}, "kafka": secrets, "priorityClassName": "123", "topologyKeys": ["123"],
+        "nodeSelector": {"a": "123"}, "podLabels": {"a": "123"}, "podAnnotations": {"a": "123"}, "tmpSize": "123",
+    }  # fmt: skip
+    url = {"source": "url", "url": {"sha256": "1" * 64, "secret": {"name": "123", "key": "123"}}}
+    names = {"input": "123", "output": "1e3", "dead_letter": "true", "state": "0x1"}
+    config = {"kafka": {**SASL, "sasl_username": "123", "group_id": "123"}, "topics": names}
+    strimzi = {"cluster": "123", "namespace": "123", "topics": {"enabled": True}}
+    training = {"enabled": True, "claim": {"storageClass": "123", "size": "123"}}
+    model = {"size": "123", "claim": {"storageClass": "123"}}
+    for values in (
+        {**common, **SCALED, "config": config, "model": url, "strimzi": strimzi},
+        {**common, "config": config, "model": {"claim": claim}, "training": {"enabled": True, "claim": claim}},
+        {**common, "config": config, "model": model, "training": training},
+    ):
+        found = list(leaves(render(**values)["documents"]))
+        assert "123" in found
+        assert not {123, 1e3, int("1" * 64)} & {leaf for leaf in found if type(leaf) in {int, float}}
+        assert True not in [one["metadata"]["name"] for one in render(**values)["documents"]]
 
 
 def test_values_reach_the_daemon_as_they_were_written(render: Render, tmp_path: Path) -> None:
@@ -227,6 +283,68 @@ def test_a_new_configuration_rolls_the_pods(render: Render) -> None:
     assert annotations() != annotations(config={"emit": "latest"})
 
 
+def test_two_releases_are_two_groups(render: Render) -> None:
+    def group(**values: Any) -> str:
+        files = dict(settings_files(render(**values)["documents"]))
+        return tomllib.loads(files["forecaster.toml"])["kafka"]["group_id"]
+
+    assert (group(), group(release="prices")) == (load_settings(None).kafka.group_id, "prices-forecaster")
+    assert group(release="prices", config={"kafka": {**KAFKA, "group_id": "shared"}}) == "shared"
+
+
+def test_a_pod_may_send_what_its_settings_tell_it_to(render: Render) -> None:
+    tracing = {"enabled": True, "endpoint": "http://collector:4319/v1/traces"}
+    config = {"kafka": {"bootstrap_servers": "a:9092, b:9093"}, "tracing": tracing}
+    url = {"source": "url", "url": {"address": "https://store.example:8443/m.tar", "sha256": "0" * 64}}
+    policy = only(render(config=config, model=url)["documents"], "NetworkPolicy")
+    open_to = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+    assert open_to == {53, 9092, 9093, 4319, 8443, load_settings(None).metrics.port}
+
+
+def test_on_a_platform_that_gives_users_the_chart_gives_none(render: Render) -> None:
+    contexts = [found["securityContext"] for found in pods(render(user=None)["documents"])]
+    assert contexts
+    assert not any(key in context for context in contexts for key in ("runAsUser", "runAsGroup", "fsGroup"))
+    assert all(context["runAsNonRoot"] for context in contexts)
+
+
+def test_variables_of_the_user_reach_the_daemon_and_what_fetches_the_bundle(render: Render) -> None:
+    proxy = {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
+    url = {"source": "url", "url": {"address": "https://store.example/m.tar", "sha256": "0" * 64}}
+    found = pod(only(render(extraEnv=[proxy], model=url)["documents"], "StatefulSet"))
+    assert all(proxy in one["env"] for one in (*found["initContainers"], *found["containers"]))
+
+
+def test_a_job_that_would_be_told_something_else_is_another_job(render: Render) -> None:
+    def job(**values: Any) -> str:
+        documents = render(training={"enabled": True, **values.pop("training", {})}, **values)["documents"]
+        return next(one["metadata"]["name"] for one in documents if "-training-" in one["metadata"]["name"])
+
+    assert job() == job(replicas=5) == job(training={"suspend": True})
+    others = [
+        {"tmpSize": "1Gi"}, {"nodeSelector": {"pool": "batch"}}, {"tolerations": [{"operator": "Exists"}]},
+        {"priorityClassName": "high"}, {"image": {"tag": "2"}}, {"config": {"stream": {"step": "1h"}}},
+        {"training": {"gpu": 1}}, {"training": {"config": {"training": {"epochs": 1}}}}, {"user": 10002},
+    ]  # fmt: skip
+    assert len({job(), *(job(**values) for values in others)}) == len(others) + 1
+
+
+def test_a_topic_outlives_the_release(examples: dict[str, Documents]) -> None:
+    kept = [one for one in examples["strimzi"] if one["kind"] == "KafkaTopic"]
+    kept += [one for name in EXAMPLES for one in examples[name] if one["kind"] == "PersistentVolumeClaim"]
+    assert {one["metadata"]["annotations"]["helm.sh/resource-policy"] for one in kept} == {"keep"}
+
+
+def test_the_live_page_s_user_may_read_what_it_shows(render: Render) -> None:
+    def operations(**config: Any) -> list[str]:
+        documents = render(config={"kafka": NAMELESS, **config}, strimzi=STRIMZI_USER)["documents"]
+        acls = only(documents, "KafkaUser")["spec"]["authorization"]["acls"]
+        return next(acl["operations"] for acl in acls if acl["resource"]["name"] == "forecasts")
+
+    assert operations() == ["Write", "Describe"]
+    assert "Read" in operations(web={"enabled": True})
+
+
 def test_a_kafka_user_of_strimzi_is_all_that_the_pods_need(examples: dict[str, Documents]) -> None:
     documents = examples["strimzi"]
     (volume,) = [one for one in pod(only(documents, "StatefulSet"))["volumes"] if one["name"] == "kafka"]
@@ -241,6 +359,14 @@ def test_a_kafka_user_of_strimzi_is_all_that_the_pods_need(examples: dict[str, D
     assert topics["forecasts.state"]["spec"]["config"]["cleanup.policy"] == "compact"
 
 
+def test_a_token_endpoint_is_asked_with_the_password_of_the_secret(render: Render) -> None:
+    oauth = {**SASL, "sasl_mechanism": "OAUTHBEARER", "sasl_token_endpoint": "https://idp.example/token"}
+    documents = render(config={"kafka": oauth}, kafka={"userSecret": {"name": "user"}})["documents"]
+    written = tomllib.loads(dict(settings_files(documents))["forecaster.toml"])["kafka"]
+    assert written["sasl_password_file"] == "/etc/kafka/password"
+    assert "sasl_token_file" not in written
+
+
 def test_a_bundle_from_object_storage_is_fetched_by_its_checksum(examples: dict[str, Documents]) -> None:
     found = pod(only(examples["mtls-keda"], "Deployment"))
     (fetch,) = found["initContainers"]
@@ -253,7 +379,7 @@ def test_a_bundle_from_object_storage_is_fetched_by_its_checksum(examples: dict[
 
 def test_a_scale_down_takes_its_members_out_of_the_group(examples: dict[str, Documents]) -> None:
     job = only(examples["strimzi"], "Job", "-remove-members")
-    assert job["metadata"]["annotations"]["helm.sh/hook"] == "post-upgrade"
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "post-upgrade,post-rollback"
     stateful = only(examples["strimzi"], "StatefulSet")
     arguments = pod(job)["containers"][0]["args"]
     assert f"--statefulset={stateful['metadata']['name']}" in arguments

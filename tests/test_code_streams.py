@@ -18,6 +18,7 @@ from builders import (
     records_of,
     run,
 )
+from checkpoints import checkpointed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -228,6 +229,17 @@ def reference_paths(made, history, uniform, sampling):
             state = seen(drawn[-1], state)
         paths.append(drawn)
     return distribution(start), np.array(paths).T, nearest
+
+
+@pytest.mark.parametrize("codes", [("down", "up", "flat"), ("up", "flat", "down", "jump")])
+def test_state_in_the_codes_of_another_vocabulary_is_not_used(codes):
+    line = pipeline(made=NETWORKS[0])
+    run(line, records_of([Tick("a", step, "up") for step in range(5)]))
+    topic = checkpointed(line, {0: 5})
+    (problem,) = topic.find(pipeline(made=code_network(codes=codes))).problems
+    assert problem[0] == "other_settings"
+    assert problem[1].endswith("network.vocabulary")
+    assert topic.find(pipeline(made=code_network(seed=1))).checkpoint is not None
 
 
 @given(st.integers(1, 9), st.integers(0, 2**16))

@@ -78,6 +78,17 @@ def test_an_unknown_key_at_the_top_is_refused(tmp_path, key):
             "kafka: sasl_username",
         ),
         (OAUTH, "kafka: sasl_token_file"),
+        (
+            f"{OAUTH}sasl_token_file = 't'\nsasl_token_endpoint = 'https://i/t'",
+            "kafka: sasl_token_file and sasl_token_endpoint",
+        ),
+        (f"{OAUTH}sasl_token_file = 't'\nsasl_scope = 's'", "kafka: sasl_scope"),
+        (f"{OAUTH}sasl_token_endpoint = 'https://i/t'\nsasl_username = 'u'", "kafka: sasl_password_file"),
+        (f"{OAUTH}sasl_token_endpoint = 'http://i/t'", "kafka.sasl_token_endpoint"),
+        (f"{SCRAM}sasl_password = 'p'\nsasl_token_endpoint = 'https://i/t'", "kafka: sasl_token_endpoint"),
+        (f"{SCRAM}sasl_password = ''", "kafka.sasl_password"),
+        ('[kafka]\nsecurity_protocol = "SSL"\nssl_ca_file = "c\\u0000"', "kafka.ssl_ca_file"),
+        ('[tracing]\nendpoint = "http://user:pa55@collector:4318/v1/traces"', "tracing.endpoint"),
         (f"{OAUTH}sasl_token_file = 't'\nsasl_password = 'p'", "kafka: sasl_username, sasl_password"),
         ('[topics]\ninput = "a b"', "topics.input"),
         ('[topics]\ninput = "same"\noutput = "same"', "topics"),
@@ -255,3 +266,12 @@ def test_what_check_config_prints_is_read_back_as_the_same_settings(tmp_path, ca
     printed = tmp_path / "printed.toml"
     printed.write_text(capsys.readouterr().out, "utf-8")
     assert load_settings(printed) == load_settings(path)
+
+
+def test_check_config_refuses_an_address_that_names_no_port(tmp_path, capsys):
+    path = tmp_path / "forecaster.toml"
+    path.write_text('[kafka]\nbootstrap_servers = "kafka.example"\n', "utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["check-config", "--config", str(path)])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("forecaster: kafka.bootstrap_servers: 'kafka.example' is no")

@@ -16,10 +16,13 @@ from forecaster.features.covariates import CovariateSettings
 from forecaster.formats.json_ticks import JsonTickDecoder
 from forecaster.recording import Columns, Fingerprint, Recording, read_recording
 from forecaster.recording.known_ahead import KnownAhead
+from forecaster.replay import record_batches
 from training.covariates import measured_covariates
 from training.data import sequences, split_by_time
 from training.examples import BatchShape, Examples, without_some
 from training.table import feature_table
+
+NAN = np.nan
 
 
 def message(values: dict) -> bytes:
@@ -91,6 +94,18 @@ def test_rows_of_a_recording_look_ahead_by_step_and_series(place, per_event, see
                 first = [k for k, one in enumerate(place) if one == (own, at + h)][:1]
                 expected.append(covariates[first[0], column] if first else np.nan)
         np.testing.assert_array_equal(found[n], expected)
+
+
+@pytest.mark.parametrize(
+    ("past", "known", "seen"), [(("load",), (), [[1], [2]]), ((), ("open",), [[1, 2, NAN, NAN], [2, NAN, NAN, NAN]])]
+)
+def test_a_recording_has_messages_where_all_covariates_are_of_one_kind(past, known, seen):
+    fields = SETTINGS.input.model_copy(update={"past_covariates": past, "known_covariates": known})
+    setup = SETTINGS.model_copy(update={"input": fields})
+    time_ms, given_ = START_MS + SECOND * np.arange(2), np.array([[1.0], [2.0]])
+    ticks = Recording(["a"], np.zeros(2, np.int64), time_ms, np.ones(2), covariates=given_)
+    (records,) = record_batches(ticks, setup)
+    np.testing.assert_array_equal(JsonTickDecoder(fields, None, HORIZON).decode(records).covariates, seen)
 
 
 def test_training_arrays_equal_serving_arrays(tmp_path, monkeypatch):

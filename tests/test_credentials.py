@@ -86,10 +86,20 @@ def test_a_password_file_without_a_password_is_named(
         assert line.endswith(why)
 
 
+@pytest.mark.parametrize("content", ["two\nlines", "two words", "b\u00e4r", "a\x01auth=b"])
+def test_a_file_without_a_token_is_named(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(content)
+    oauth = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "OAUTHBEARER"}
+    assert refusal(**oauth, sasl_token_file=file) == f"kafka.sasl_token_file: {file} holds no bearer token"
+
+
 def test_a_secret_is_read_whenever_it_is_asked_for(tmp_path: Path) -> None:
     file = tmp_path / "password"
     secret = Secret("sasl_password_file", None, file)
     file.write_text("first\n")
+    assert secret() == "first"
+    file.write_bytes(b"\xef\xbb\xbffirst\r\n")  # as an editor of Windows leaves it
     assert secret() == "first"
     file.write_text(" second ")
     assert secret() == " second "

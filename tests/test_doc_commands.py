@@ -13,13 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from builders import Row, batch
 from documents import DOCS, FORECASTER, PAGES, ROOT, Reader, blocks, typed
 
 from forecaster.cli.main import make_parser
-from forecaster.config import load_settings
+from forecaster.config import InputSettings, load_settings
+from forecaster.formats.json_ticks import JsonTickDecoder
 
 DATA = ROOT.parent / "shared" / "data"
-AFTER_QUICKSTART = [page for page in PAGES if re.match(r"(runbooks/.+|backtest|operations|security)\.md", page)]
+BUILD_ON_IT = re.compile(r"(runbooks/.+|backtest|operations|security|guides/(feeds|production))\.md")
+AFTER_QUICKSTART = [page for page in PAGES if BUILD_ON_IT.match(page)]
 FOLLOWED = ["quickstart.md", "guides/sensors.md", "guides/markets.md", *AFTER_QUICKSTART]  # by the tests below
 CLUSTER = ["deployment.md"]  # needs Docker or a cluster: what it names is rendered and linted by the tests of deploy/
 SERVED = {  # pages whose configurations another test trains and serves, smaller but otherwise as they stand
@@ -131,6 +134,26 @@ def test_every_configuration_on_a_page_loads(tmp_path) -> None:
         assert load_settings(tmp_path / "page.toml"), page
 
 
+def test_every_record_of_the_guide_to_feeds_is_read_with_the_settings_above_it() -> None:
+    settings, read = InputSettings(), []
+    for block in (block for block in blocks("guides/feeds.md") if block.language in {"json", "toml"}):
+        if block.language == "toml":
+            settings = InputSettings(**tomllib.loads(block.text)["input"])
+            continue
+        ticks = JsonTickDecoder(settings).decode(batch([Row(block.text.encode(), key=b"pump-9")]))
+        assert ticks.faults == [], block.text
+        read.append(list(zip(ticks.series, ticks.time_ms.tolist(), ticks.value.tolist(), strict=True)))
+        settings = InputSettings()
+    at = 1_714_550_400_000
+    assert read[:4] == [
+        [("pump-9", at, 21.5)],
+        [("web-1", at, 98.1)],
+        [("pump-7", at, 21.5)],
+        [("BTCUSDT", at, 16_850.01)],
+    ]
+    assert [series for series, _, _ in read[4]] == ["a", "b"]
+
+
 def test_every_piece_of_python_on_a_page_is_python() -> None:
     pieces = [block.text for page in PAGES for block in blocks(page) if block.language == "python"]
     assert pieces
@@ -225,3 +248,23 @@ def test_the_alarm_of_the_guide_counts_falls_and_warnings(tmp_path) -> None:
     assert alarm(*history) == "pump: 1 of 2 falls warned of, 10 min before in the median; 1 warnings without a fall\n"
     assert alarm(*history, "--value-below", "81").startswith("pump: 2 of 2 falls warned of, 15 min before")
     assert [line.split()[:2] for line in alarm().splitlines()] == [["2023-11-14", "22:25"], ["2023-11-14", "22:50"]]
+
+
+def test_the_rows_of_a_forecast_are_its_steps() -> None:
+    message = {
+        "series": "pump", "origin": 1000, "step_ms": 500, "horizon": 2, "point": [2.5, 3], "model": "gru@1",
+        "quantiles": {"0.1": [1, 1.5], "0.5": [2, 3], "0.9": [4, 5]}, "maturity": "ready",
+    }  # fmt: skip
+    tick = message | {"step_ms": None, "maturity": "warming"}
+    highest = message | {"aggregate": "max", "point": [3], "quantiles": {level: [3] for level in ("0.1", "0.5", "0.9")}}
+    command = [sys.executable, DOCS / "examples" / "rows.py", "--header", "--quantiles", "0.1,0.9"]
+    lines = "\n".join(map(json.dumps, (message, tick, highest)))
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "series,origin,time,point,q0.1,q0.9,model,ready",
+        "pump,1000,1500,2.5,1,4,gru@1,True",
+        "pump,1000,2000,3,1.5,5,gru@1,True",
+        "pump,1000,1001,2.5,1,4,gru@1,False",
+        "pump,1000,1002,3,1.5,5,gru@1,False",
+        "pump,1000,2000,3,3,3,gru@1,True",
+    ]

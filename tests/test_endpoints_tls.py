@@ -78,13 +78,14 @@ def test_a_certificate_of_another_authority_opens_nothing(
 
 
 def test_a_certificate_that_is_replaced_is_shown_to_the_next_client(
-    authority: Authority, server: dict[str, Any], tmp_path: Path
+    authority: Authority, server: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     renewed = Authority(tmp_path / "renewed", "the next authority")
     with serving(**server) as port:
         assert get(port, "/livez", authority)[0] == 200
         server["tls_cert_file"].write_text("half a certificate")
         assert get(port, "/livez", authority)[0] == 200
+        assert [record.getMessage() for record in caplog.records] == ["certificate_not_read"]
         for file, fresh in zip(server.values(), renewed.issue("server", *LOOPBACK), strict=True):
             file.write_bytes(fresh.read_bytes())
         assert get(port, "/livez", renewed)[0] == 200
@@ -108,6 +109,7 @@ def test_the_healthcheck_asks_over_tls_even_where_the_certificate_has_run_out(
 ) -> None:
     cert, key = authority.issue("old", *LOOPBACK, valid=(-30, -1))
     files = {"tls_cert_file": cert, "tls_key_file": key, "tls_client_ca_file": authority.file}
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # which is not for asking oneself
     with serving(**files) as port:
         for name, value in {**files, "host": "127.0.0.1", "port": port}.items():
             monkeypatch.setenv(f"FORECASTER_METRICS__{name.upper()}", str(value))

@@ -87,9 +87,17 @@ def test_a_bundle_is_taken_out_of_its_archive(store: Store, bundle: Path, tmp_pa
 def test_a_second_start_replaces_what_is_there(store: Store, bundle: Path, tmp_path: Path):
     digest = store.put(packed(files(bundle)))
     (tmp_path / "current").mkdir()
-    (tmp_path / "current" / "half").touch()
+    (tmp_path / "current" / MANIFEST).touch()
     fetch_bundle(store.url, digest, tmp_path / "current")
     assert {path.name for path in (tmp_path / "current").iterdir()} == {MANIFEST, WEIGHTS}
+
+
+def test_a_folder_of_something_else_is_not_replaced(store: Store, bundle: Path, tmp_path: Path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis").touch()
+    with pytest.raises(BundleError, match=r"home: holds 'thesis', which is no part of a bundle"):
+        fetch_bundle(store.url, store.put(packed(files(bundle))), tmp_path / "home")
+    assert [path.name for path in tmp_path.rglob("*")] == ["home", "thesis"]
 
 
 def test_another_archive_than_was_asked_for_is_refused_and_what_was_there_stays(

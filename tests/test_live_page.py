@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from live_page import HORIZON, START_MS, answer, records, tick
+from live_page import HORIZON, START_MS, answer, channels_answer, records, tick
 from prometheus_client import generate_latest
 
 from forecaster.config import Settings
@@ -64,13 +64,13 @@ def test_a_fan_of_which_less_than_half_was_observed_is_not_scored():
     feed(fleet, "a", [1.0])
     feed(fleet, "a", [2.0], first=1)
     fleet.take_answers(records([answer("a", HORIZON, 0.0)]), START_MS)
-    assert fleet.series("a")["ratio"] is None
+    assert np.isnan(fleet.series("a")["ratio"])
 
 
 def test_a_constant_series_has_no_ratio_for_no_error_can_be_smaller_than_none():
     fleet = make_fleet()
     feed(fleet, "a", [5.0] * (2 * HORIZON + 1), off_by=1.0)
-    assert fleet.series("a")["ratio"] is None
+    assert np.isnan(fleet.series("a")["ratio"])
 
 
 def test_a_fan_is_scored_although_its_ticks_are_read_later():
@@ -123,6 +123,14 @@ def test_series_beyond_the_limit_are_found_and_drawn_once_somebody_looks():
     )  # fmt: skip
 
 
+def test_a_series_that_somebody_waits_for_is_drawn_when_it_comes_though_the_room_is_taken():
+    fleet = make_fleet(web={"max_series": 1})
+    fleet.watch("b")
+    for name in ("a", "b", "c"):
+        feed(fleet, name, [1.0])
+    assert ["kind" in fleet.series(name) for name in ("a", "b", "c")] == [False, True, False]
+
+
 def test_what_is_kept_stays_within_its_bounds_however_long_the_stream(monkeypatch):
     monkeypatch.setattr(fleet_module, "MOST_NAMES", 50)
     fleet = make_fleet(web={"max_series": 3})
@@ -164,6 +172,98 @@ def test_paths_are_drawn_by_their_quantiles_and_an_unknown_kind_is_not_drawn():
     assert {"fan", "chances"} & fleet.series("a").keys() == set()
 
 
+CHANNELS = ("heat", "power", "never")
+
+
+def feed_channels(fleet: Fleet, series: str, steps: range) -> None:
+    """Heat climbs by one and is forecast one too high, power by ten and is forecast twenty too high."""
+    for n in steps:
+        value = {"heat": float(n), "power": None if n == 2 else 10.0 * n}
+        fleet.take_ticks(records([tick(series, n, value)]), START_MS)
+        middles = {"heat": n + 1.0, "power": 10.0 * n + 20, "never": None}
+        fleet.take_answers(records([channels_answer(series, n, middles)]), START_MS)
+
+
+def test_of_a_multivariate_series_each_channel_has_its_actuals_its_fans_and_its_error():
+    fleet, steps = make_fleet(input={"channels": CHANNELS}), range(2 * HORIZON + 1)
+    feed_channels(fleet, "a", steps)
+    heat, power = (json.loads(as_json(fleet.series("a", name))) for name in ("heat", "power"))
+    assert (heat["channel"], heat["value"]) == ("heat", list(steps))
+    assert power["value"] == [None if n == 2 else 10 * n for n in steps]
+    assert (heat["fan"]["bands"][1][0], power["fan"]["bands"][1][0]) == (9, 100)
+    assert [past["bands"][1][0] for past in power["past"]] == [20, 60]
+    assert (heat["ratio"], heat["scored"]) == (pytest.approx(1.5 / 2.5), 2)
+    # one step of power is missing: the first fan is off by 10, 10 and 20, the last value by 10, 30 and 40
+    assert power["ratio"] == pytest.approx((40 / 3 + 10.0) / (80 / 3 + 25.0))
+
+
+def test_a_channel_that_has_had_no_value_has_neither_a_fan_nor_an_error():
+    fleet = make_fleet(input={"channels": CHANNELS})
+    feed_channels(fleet, "a", range(2 * HORIZON + 1))
+    never = json.loads(as_json(fleet.series("a", "never")))
+    assert (set(never["value"]), never["fan"], never["past"]) == ({None}, {}, [])
+    assert (never["ratio"], never["scored"]) == (None, 0)
+
+
+def test_the_worst_channel_stands_for_its_series_and_is_named():
+    fleet = make_fleet(input={"channels": CHANNELS})
+    feed_channels(fleet, "a", range(HORIZON + 1))
+    (worst,) = fleet.glance(START_MS)["worst"]
+    assert (worst["name"], worst["channel"]) == ("a", "heat")
+
+
+def test_a_channel_that_is_unknown_is_the_first_one():
+    fleet = make_fleet(input={"channels": CHANNELS})
+    feed_channels(fleet, "a", range(2))
+    assert fleet.series("a", "none")["channel"] == fleet.series("a")["channel"] == "heat"
+    assert make_fleet().series("a", "heat")["channel"] is None
+
+
+def test_a_series_takes_the_room_of_as_many_as_it_has_channels():
+    fleet = make_fleet(input={"channels": CHANNELS}, web={"max_series": 7})
+    for name in "abcd":
+        feed_channels(fleet, name, range(1))
+    assert fleet.glance(START_MS)["drawn"] == 2
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{"channels": {}}, {"channels": {"heat": None}}, {"channels": []}, {"channels": {"heat": {"point": [1.0]}}},
+     {"kind": "forecast"}, {"channels": {"heat": 1}}],
+    ids=str,
+)  # fmt: skip
+def test_a_multivariate_answer_that_is_none_draws_nothing(members):
+    fleet = make_fleet(input={"channels": CHANNELS})
+    for n in range(0, 3 * HORIZON, HORIZON):
+        body = json.loads(channels_answer("a", n, {"heat": 1.0})) | members
+        fleet.take_answers(records([json.dumps(body).encode()]), START_MS)
+        fleet.take_ticks(records([tick("a", n + k, {"heat": 1.0}) for k in range(HORIZON)]), START_MS)
+    assert not fleet.series("a").get("fan")
+    assert not fleet.series("a").get("past")
+
+
+def test_where_hours_are_closed_the_steps_of_a_fan_are_at_the_times_that_it_tells():
+    fleet = make_fleet(stream={"step": "1h", "sessions": {"hours": ["09:00-12:00"]}})
+    opens_ms = START_MS + 3_600_000  # nine o'clock on a Wednesday
+    hours = [opens_ms + 3_600_000 * (24 * day + hour) for day in (0, 1, 2, 5) for hour in (0, 1, 2)]
+    for n, at_ms in enumerate(hours[:-HORIZON]):
+        value = json.dumps({"series": "a", "ts": at_ms, "value": float(n)}).encode()
+        fleet.take_ticks(records([value], time_ms=at_ms), at_ms)
+        body = json.loads(answer("a", 0, n + 1.0)) | {"origin": at_ms, "times": hours[n + 1 : n + 1 + HORIZON]}
+        fleet.take_answers(records([json.dumps(body | {"step_ms": 3_600_000}).encode()]), at_ms)
+    shown = json.loads(as_json(fleet.series("a")))
+    assert shown["step_ms"] is None
+    assert shown["fan"]["time_ms"] == hours[-HORIZON:]
+    assert shown["ratio"] == pytest.approx(1.5 / 2.5)
+
+
+@pytest.mark.parametrize("times", [[1], [START_MS] * 5, [-1] * HORIZON, [10**15] * HORIZON])
+def test_times_that_are_no_times_of_the_steps_are_counted_as_unreadable(times):
+    fleet = make_fleet()
+    fleet.take_answers(records([answer("a", 0, 1.0, times=times)]), START_MS)
+    assert fleet.glance(START_MS)["counts"]["unreadable"] == 1
+
+
 def test_one_number_for_the_whole_horizon_is_drawn_over_all_of_it():
     fleet = make_fleet()
     one = {"point": [2.0], "quantiles": {"0.1": [1.0], "0.5": [2.0], "0.9": [3.0]}, "aggregate": "mean"}
@@ -176,8 +276,9 @@ def test_one_number_for_the_whole_horizon_is_drawn_over_all_of_it():
     "value",
     [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"kind":"forecast","series":"","origin":1}',
      b'{"kind":"forecast","series":"a","origin":1e30}', answer("a", 0, 1.0, horizon=10**18),
-     answer("a", 0, 1.0, step_ms=0), answer("a", 10**16, 1.0), answer("a", -(10**10), 1.0),
-     json.dumps({"kind": "forecast", "series": "x" * 2_000, "origin": 1}).encode(), b" " * 2**19],
+     answer("a", 0, 1.0, step_ms=0), answer("a", 0, 1.0, step_ms=10**13, horizon=9_999),
+     answer("a", 10**16, 1.0), answer("a", -(10**10), 1.0),
+     json.dumps({"kind": "forecast", "series": "x" * 2_000, "origin": 1}).encode(), b" " * 2**21],
 )  # fmt: skip
 def test_what_is_no_answer_is_counted_and_shown_nowhere(value):
     fleet = make_fleet()
@@ -247,6 +348,14 @@ def test_a_frame_has_the_series_only_where_it_has_moved():
     fleet = make_fleet()
     feed(fleet, "a", [1.0])
     assert [frame.count(b"event: series") for frame in asyncio.run(_frames_of(fleet))] == [1, 0, 1]
+
+
+def test_ticks_without_a_forecast_are_something_new_to_show():
+    fleet = make_fleet()
+    feed(fleet, "a", [1.0])
+    before = fleet.version("a")
+    fleet.take_ticks(records([tick("a", 1, 2.0)]), START_MS)
+    assert fleet.version("a") > before
 
 
 def test_a_client_may_ask_in_a_burst_and_then_at_its_rate():

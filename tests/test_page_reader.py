@@ -32,10 +32,10 @@ class Topic:
     def assign(self, _: object) -> None:
         pass
 
-    def beginning_offsets(self, parts: list[TopicPartition]) -> dict[TopicPartition, int]:
+    def beginning_offsets(self, parts: list[TopicPartition], **_: int) -> dict[TopicPartition, int]:
         return dict.fromkeys(parts, self.begin)
 
-    def end_offsets(self, parts: list[TopicPartition]) -> dict[TopicPartition, int]:
+    def end_offsets(self, parts: list[TopicPartition], **_: int) -> dict[TopicPartition, int]:
         return dict.fromkeys(parts, self.end)
 
     def seek(self, _: TopicPartition, offset: int) -> None:

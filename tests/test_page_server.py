@@ -4,7 +4,9 @@ import hashlib
 import json
 import re
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from importlib.resources import files
 
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from integration.helpers import wait_until
 from live_page import LivePage, Stream, records, tick
 
-from forecaster.web.app import served_files
+from forecaster.web.app import MOST_SEARCHES, served_files
 from forecaster.web.guard import HEADERS
 
 TRAVERSALS = [
@@ -69,7 +71,8 @@ def test_a_series_that_is_unknown_gets_a_plain_page(page):
     assert (status, headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert b"No such series" in body
     assert b"script" not in body
-    assert page.get("/events?name=%3Cscript%3E")[0] == 404
+    with closing(Stream(page, "/events?name=%3Cscript%3E")) as stream:
+        assert [stream.next()[0], stream.next()[1]["seen_ms"]] == ["fleet", None]
 
 
 def test_before_the_page_has_caught_up_no_series_is_called_unknown(page):
@@ -103,8 +106,14 @@ def test_a_question_that_is_too_long_is_refused(page):
     assert page.get("/search?q=" + "x" * 5_000)[0] == 414
     assert page.get("/" + "x" * 5_000)[0] == 414
     with socket.create_connection(page.server_address()) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 300_000 + b"\r\n\r\n")
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 300_000 + b"\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 400")
+
+
+def test_headers_are_bounded_however_they_come(page):
+    with socket.create_connection(page.server_address()) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: yyyyyyyy\r\n" * 2_000 + b"\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 431")
 
 
 def test_a_search_gives_the_names_that_contain_it_whatever_the_case(page):
@@ -113,11 +122,33 @@ def test_a_search_gives_the_names_that_contain_it_whatever_the_case(page):
     assert (found["total"], len(found["names"]), found["names"][0]) == (80, 50, "Pump-000")
 
 
+def test_searches_that_take_long_hold_up_no_viewer_and_do_not_pile_up(page, monkeypatch):
+    begun, free = threading.Semaphore(0), threading.Event()
+
+    def search(_: str) -> dict[str, object]:
+        begun.release()
+        assert free.wait(20)
+        return {"total": 0, "names": []}
+
+    monkeypatch.setattr(page.fleet, "search", search)
+    monkeypatch.setattr("forecaster.web.broadcast.EVERY_S", 0.01)
+    with ThreadPoolExecutor(MOST_SEARCHES + 1) as pool, closing(Stream(page)) as viewer:
+        asked = [pool.submit(page.get, "/search?q=a") for _ in range(MOST_SEARCHES + 1)]
+        refused = next(as_completed(asked, 20)).result()
+        assert begun.acquire(timeout=20)
+        assert not begun.acquire(blocking=False)  # the second one waits for the first
+        assert [viewer.next()[0] for _ in range(5)] == ["fleet"] * 5
+        free.set()
+        assert sorted(one.result(20)[0] for one in asked) == [200] * MOST_SEARCHES + [503]
+    assert refused[2] == b"too many searches, try again later\n"
+
+
 def test_a_viewer_gets_the_fleet_and_its_series_at_once_and_then_what_moves(page):
     with closing(Stream(page, "/events?name=a")) as stream:
         (first, fleet), (second, series) = stream.next(), stream.next()
         assert (first, second, series["name"], series["value"][-1]) == ("fleet", "series", "a", 3.0)
         assert (fleet["viewers"], fleet["connected"]) == (1, True)
+        assert stream.answer.headers["X-Accel-Buffering"] == "no"
         page.feed("a", [9.0], first=3)
         while (event := stream.next())[0] != "series":
             pass
@@ -151,7 +182,7 @@ def test_a_viewer_that_reads_nothing_loses_frames_and_holds_nobody_up(monkeypatc
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         slow.connect(page.server_address())
         page.feed("a", [float(n) for n in range(240)])
-        slow.sendall(b"GET /events?name=a HTTP/1.1\r\nHost: x\r\n\r\n")
+        slow.sendall(b"GET /events?name=a HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
         def lost() -> bool:
             page.feed("a", [1.0], first=240 + page.broadcast.fleet.version("a"))

@@ -308,6 +308,11 @@ def test_a_value_that_has_no_logarithm_is_a_dead_letter_and_the_others_are_forec
     assert [dict(letter.headers)["forecaster-reason"] for letter in letters] == [b"not_positive"] * 2
 
 
+def test_a_bundle_that_reads_no_windows_fits_whatever_the_settings_say_of_short_ones():
+    for asked in ("masked", "filled"):
+        manifest(network()).check_stream(Settings(model={"short_windows": asked}))
+
+
 def test_settings_that_the_bundle_was_not_trained_for_are_refused():
     setup = Settings(stream=StreamSettings(step="2s"))
     with pytest.raises(ConfigError, match=r"^stream\.step: the configuration says '2s'.*'1s'$"):

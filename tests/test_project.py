@@ -71,7 +71,7 @@ def test_no_file_of_the_repository_names_a_download_address():
 @pytest.mark.parametrize("variant", ["cpu", "gpu", "keda"])
 def test_the_plain_manifests_are_of_this_version_and_their_settings_load(variant, tmp_path):
     text = (MANIFESTS / variant / "forecaster.yaml").read_text("utf-8")
-    images = set(re.findall(r"(?m)^ +image: (.+)$", text))
+    images = set(re.findall(r'(?m)^ +image: "(.+)"$', text))
     assert images == {f"forecaster:{__version__}{'-gpu' if variant == 'gpu' else ''}"}
     written = re.search(r"(?m)^  forecaster.toml: \|\n((?:    .*\n|\n)+)", text)[1]
     path = tmp_path / "forecaster.toml"

@@ -1,6 +1,7 @@
 """Signatures of bundles: only what the owner of the key has signed is served."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,22 @@ def test_a_signature_by_another_key_is_refused(bundle: Path, tmp_path: Path, key
 def test_what_is_no_signature_is_refused(bundle: Path, keys: Keys, content: bytes) -> None:
     (bundle / SIGNATURE).write_bytes(content)
     assert str(bundle / SIGNATURE) in refusal(bundle, keys.public)
+
+
+def test_a_pipe_in_the_place_of_a_signature_is_not_waited_for(bundle: Path, keys: Keys) -> None:
+    (bundle / SIGNATURE).unlink()
+    os.mkfifo(bundle / SIGNATURE)
+    assert str(bundle / SIGNATURE) in refusal(bundle, keys.public)
+
+
+def test_a_link_in_the_place_of_a_signature_is_not_written_through(bundle: Path, keys: Keys, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("mine")
+    (bundle / SIGNATURE).unlink()
+    (bundle / SIGNATURE).symlink_to(other)
+    sign_bundle(bundle, keys.private)
+    assert other.read_text() == "mine"
+    check(serving(bundle, keys.public))
 
 
 def test_a_manifest_is_not_even_parsed_before_its_signature_holds(bundle: Path, keys: Keys) -> None:

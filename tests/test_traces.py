@@ -4,18 +4,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler
 
 import builders
 import pytest
 from integration.helpers import wait_until
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
+from otlp import collector, serving
 from test_daemon import START, Until, tick
 
 from forecaster.cli.serve import make_traces
@@ -170,6 +169,36 @@ def test_an_endpoint_that_hangs_holds_neither_the_stream_nor_the_stop_and_its_lo
     assert traced.metric("spans_exported_total") == 0
 
 
+def test_an_endpoint_that_answers_a_byte_at_a_time_does_not_hold_the_stop(caplog: pytest.LogCaptureFixture) -> None:
+    over = threading.Event()
+
+    class Dripping(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            while not over.wait(0.2):
+                self.wfile.write(b"H")
+
+        def log_message(self, *_: object) -> None: ...
+
+    with serving(Dripping) as endpoint:
+        traced = Traced(endpoint=endpoint)
+        traced.take([tick("a", 0)])
+        began = time.monotonic()
+        traced.traces.close()
+        over.set()
+    assert time.monotonic() - began < 10
+    assert "spans_lost" in caplog.messages
+
+
+def test_an_operator_names_the_service_and_workers_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "prices")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test,service.name=other")
+    traces = OtelTraces(Settings(kafka={"worker_index": 3}), Metrics(), InMemorySpanExporter())
+    found = traces._provider.resource.attributes
+    traces.close()
+    assert (found["service.name"], found["deployment.environment"]) == ("prices", "test")
+    assert found["service.instance.id"].endswith("/3")
+
+
 def test_without_an_endpoint_the_stream_goes_on_and_the_loss_is_told(caplog: pytest.LogCaptureFixture) -> None:
     traced = Traced(endpoint="http://127.0.0.1:9/v1/traces")  # where nobody listens
     traced.take([tick("a", 0)])
@@ -180,28 +209,6 @@ def test_without_an_endpoint_the_stream_goes_on_and_the_loss_is_told(caplog: pyt
     assert traced.metric("spans_exported_total") == 0
     (lost,) = (record for record in caplog.records if record.getMessage() == "spans_lost")
     assert lost.fields == {"count": traced.metric("spans_ended_total"), "setting": "tracing.endpoint"}
-
-
-@contextmanager
-def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
-    """The address of an OTLP/HTTP endpoint, and what it has been sent."""
-    taken: list[ExportTraceServiceRequest] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            taken.append(ExportTraceServiceRequest.FromString(body))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/v1/traces", taken
-        server.shutdown()
-        thread.join()
 
 
 def test_a_collector_gets_the_spans_over_http() -> None:

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from builders import FEATURES
+from builders import FEATURES, network
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -14,6 +14,7 @@ from forecaster.config import Settings
 from forecaster.errors import ConfigError
 from forecaster.features.running import Features
 from forecaster.formats.forecast_json import Forecasts
+from forecaster.networks.many_to_many import Network
 from forecaster.recording import Recording
 from forecaster.windows import Windows
 from training.data import Scratch, sequences, split_by_time
@@ -21,6 +22,7 @@ from training.evaluate import Scorer
 from training.examples import BatchShape, Examples
 from training.fit import Watch, train
 from training.prepare import Source
+from training.start import start_from_residuals
 from training.table import feature_table
 
 HOUR = 3_600_000
@@ -122,6 +124,17 @@ def test_no_target_lies_behind_the_end_of_the_training_part() -> None:
     target_ms = origin_ms[:, None] + HOUR * np.arange(1, 7)
     assert (weight[target_ms >= end_ms] == 0).all()
     assert (weight[target_ms < end_ms] == 1).all()
+
+
+def test_training_starts_from_finite_weights_where_errors_are_a_thousand_scales_wide() -> None:
+    values = np.zeros((1, 240))
+    values[0, 100::7] = 3.0  # of a series that was 0 for long the scale is next to nothing
+    settings = configured()
+    data = sequences([recording(values)], settings)
+    made = Examples(feature_table(data, FEATURES), 6, split_by_time(data, 0.9, 0.1).train_end_ms)
+    untrained = Network(network(horizon=6, quantiles=(0.001, 0.5, 0.999)).settings)
+    start_from_residuals(untrained, made)
+    assert all(np.isfinite(weight).all() for weight in untrained.get_weights())
 
 
 def test_what_a_batch_holds_is_what_each_origin_sees_and_what_came_after() -> None:

@@ -140,7 +140,7 @@ class _Backtest:
         ahead = np.arange(1, later.stop - row + 1)
         if self.manifest.step_ms is not None:
             ahead = block.index[later] - block.index[row - 1]
-        near = ahead <= horizon
+        near = (ahead >= 1) & (ahead <= horizon)  # a clock that was set back goes over the same steps again
         values[ahead[near] - 1] = block.value[later][near]
         return values
 

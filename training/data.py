@@ -170,6 +170,8 @@ def sequences(
             outcome, block = windows.admit(where, names, part.time_ms, part.value, part.covariates)
             left_out.add(part, outcome)
             spool.append(_rows(windows.channels.spread(block)[0]))
+        if not any(len(rows) for rows in spool):
+            raise left_out.nothing_complete()
         return _ordered(spool, windows, scratch)
 
 
@@ -187,8 +189,7 @@ def _ordered(spool: Spool, windows: Windows, scratch: Scratch) -> Sequences:
     names, channels = windows.channels.row_names(windows.slots.names), windows.channels
     series = len(names)
     total = sum((np.bincount(rows["slot"], minlength=series) for rows in spool), np.zeros(series, np.int64))
-    if not (count := int(total.sum())):
-        raise ConfigError("the input completes no observation")
+    count = int(total.sum())
     place = np.concatenate([[0], np.cumsum(total)[:-1]])
     value, origin_ms = scratch.zeros((count,), np.float64), scratch.zeros((count,), np.int64)
     covariates = scratch.zeros((count, *spool.dtype["covariates"].shape), np.float64)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from forecaster.channels import least
+from forecaster.errors import ConfigError
 from forecaster.event_time import DUPLICATE, LATE
 from forecaster.grid import Grid
 from forecaster.recording import Recording
@@ -17,6 +18,7 @@ CAUSES = {
     NOT_POSITIVE: ("not above 0", 'model.transform = "log" needs values above 0'),
     CLOSED: ("closed", "in closed hours of stream.sessions"),
 }
+HELD_BACK = "one is complete once its series has a tick stream.allowed_lateness later, with stream.bar a step more"
 
 
 class LeftOut:
@@ -49,6 +51,10 @@ class LeftOut:
     def lines(self) -> list[str]:
         """One for each cause that left ticks out."""
         return [self._line(cause) for cause in self._first]
+
+    def nothing_complete(self) -> ConfigError:
+        """What to raise where no observation has come of all ticks."""
+        return ConfigError(f"the input completes no observation: {'; '.join(self.lines()) or HELD_BACK}")
 
     def _line(self, cause: int) -> str:
         name, why = CAUSES[cause]

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from forecaster.channels import least
 from forecaster.config import StreamSettings
-from forecaster.errors import ConfigError
 from forecaster.event_time import DUPLICATE, LATE
 from forecaster.recording import Recording
 from forecaster.records import Float, Int
@@ -59,15 +59,16 @@ def observe(
     Raises `ConfigError` where it completes no observation.
     """
     windows, places = Windows(stream, context_length, covariates=1, channels=channels), np.arange(len(recording))
+    left_out = LeftOut()
     if log:
-        places, recording = places[~(recording.value <= 0)], LeftOut().positive(recording)
-    places, recording = places[windows.grid.is_open(recording.time_ms)], LeftOut().open(recording, windows.grid)
+        places, recording = places[~(least(recording.value) <= 0)], left_out.positive(recording)
+    places, recording = places[windows.grid.is_open(recording.time_ms)], left_out.open(recording, windows.grid)
     names = [recording.names[n] for n in recording.series.tolist()]
     partition = np.zeros(len(recording), np.int64)
     outcome, block = windows.admit(partition, names, recording.time_ms, recording.value, places[:, None].astype(float))
     block, _ = windows.channels.spread(block)
     if not len(block):
-        raise ConfigError("the input completes no observation")
+        raise left_out.nothing_complete()
 
     def count(series: Int) -> dict[str, int]:
         counts = np.bincount(series, minlength=len(recording.names)).repeat(windows.channels.width)

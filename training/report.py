@@ -55,7 +55,8 @@ def replay_with_scores(recording: Recording, settings: Settings, out: Path | Non
     outcomes = replay(recording, settings, pipeline, out, score)
     _say(console, recording, outcomes)
     which = "after the model's training and validation data" if start_ms else "of the whole recording"
-    console.print(accuracy_table(scorer, manifest.network.quantiles, f"{scorer.origins} forecasts {which}"))
+    title = f"{scorer.origins} forecasts that a value followed, {which}"
+    console.print(accuracy_table(scorer, manifest.network.quantiles, title))
     return scorer.scores()
 
 

@@ -57,5 +57,6 @@ def _against_best(losses: dict[str, Float], block: int) -> Skill | None:
     if total == 0:
         return None
     draws = block_skill(model, losses[rival], block, DRAWS, np.random.default_rng(0))
-    low, high = np.nanquantile(draws, INTERVAL) if np.isfinite(draws).any() else (np.nan, np.nan)
+    with np.errstate(invalid="ignore"):  # no number lies between two draws in which the rival lost nothing
+        low, high = np.nanquantile(draws, INTERVAL) if np.isfinite(draws).any() else (np.nan, np.nan)
     return Skill(rival, 1 - float(model.sum()) / total, float(low), float(high))

@@ -24,7 +24,7 @@ def start_from_residuals(network: Network | EncoderDecoder, examples: Examples) 
     skipping = network.skip if isinstance(network, EncoderDecoder) else network.output_layer
     wanted, middle = _wanted(examples, levels), levels.index(0.5)
     centre = np.zeros(len(wanted)) if network.settings.aggregate is None else wanted[:, middle]
-    bias = np.insert(np.log(np.expm1(_apart(wanted))), middle, centre, axis=-1)  # softplus gives `apart` back
+    bias = np.insert(_inverse_softplus(_apart(wanted)), middle, centre, axis=-1)
     network.output_layer.kernel.assign(np.zeros(network.output_layer.kernel.shape, np.float32))
     skipping.bias.assign(bias.ravel().astype(np.float32))
     return centre
@@ -46,6 +46,11 @@ def _apart(wanted: Float) -> Float:
     """How far quantiles lie from their neighbours `[outputs, levels - 1]`."""
     apart: Float = np.maximum(np.diff(wanted, axis=-1), NARROWEST)
     return apart
+
+
+def _inverse_softplus(apart: Float) -> Float:
+    """What softplus makes `apart` of, without the exponential of a spread of hundreds of scales."""
+    return apart + np.log(-np.expm1(-apart))
 
 
 def _errors(examples: Examples) -> np.ndarray:

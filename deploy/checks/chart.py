@@ -1,8 +1,8 @@
 """The chart as Helm renders it: the manifests that are committed, and documents for tests.
 
-`python chart.py --write` renders deploy/manifests anew. `python chart.py` answers each line of standard input, values
-or the name of a file of values as JSON, with a line of JSON: {"documents": [...]}, or {"error": ...} where the chart
-refuses them.
+`python chart.py --write` renders deploy/manifests anew. `python chart.py` answers each line of standard input, as JSON
+the name of a release and values or the name of a file of values, with a line of JSON: {"documents": [...]}, or
+{"error": ...} where the chart refuses them.
 """
 
 import atexit
@@ -33,10 +33,10 @@ def unlinked() -> Path:
     return Path(shutil.copytree(CHART, folder / "forecaster"))
 
 
-def render(values: dict[str, Any]) -> list[str]:
+def render(values: dict[str, Any], release: str = "forecaster") -> list[str]:
     """Each object as the text that Helm makes of it. Raises `helm_python.HelmError` for what the chart refuses."""
     with helm_python.Chart.load(unlinked()) as chart:
-        rendered = chart.render(values, name="forecaster", namespace="forecaster")
+        rendered = chart.render(values, name=release, namespace="forecaster")
     texts = [text for path, text in sorted(rendered.items()) if path.endswith(".yaml")]
     return [part.strip() + "\n" for text in texts for part in f"\n{text}".split("\n---\n") if part.strip()]
 
@@ -66,11 +66,10 @@ def _plain(text: str) -> str:
 
 
 def _answer(line: str) -> dict[str, Any]:
-    asked = json.loads(line)
+    release, asked = json.loads(line)
     try:
-        return {
-            "documents": [yaml.safe_load(text) for text in render(load(asked) if isinstance(asked, str) else asked)]
-        }
+        texts = render(load(asked) if isinstance(asked, str) else asked, release)
+        return {"documents": [yaml.safe_load(text) for text in texts]}
     except helm_python.HelmError as error:
         return {"error": str(error)}
 

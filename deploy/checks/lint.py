@@ -78,7 +78,12 @@ def alerts() -> Iterator[str]:
 
 
 def laptop() -> Iterator[str]:
-    compose = yaml.safe_load((chart.DEPLOY / "compose.yaml").read_text("utf-8"))
+    file = chart.DEPLOY / "compose.yaml"
+    yield from _run(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
+    compose = yaml.safe_load(file.read_text("utf-8"))
+    kafka = compose["services"]["kafka"]
+    if kafka["environment"].get("KAFKA_LOG_DIRS") not in [mount.split(":")[1] for mount in kafka["volumes"]]:
+        yield "compose.yaml: Kafka keeps its records outside of its volume"
     mounts = [mount for service in compose["services"].values() for mount in service.get("volumes", [])]
     files = [mount.split(":")[0] for mount in mounts if mount.startswith("./")]
     yield from (f"compose.yaml: {name} is not there" for name in files if not (chart.DEPLOY / name).exists())

@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from forecaster.bundle.folder import check_ours, put_in_place
 from forecaster.bundle.manifest import MANIFEST, MOST_BYTES, WEIGHTS, read_bundle
 from forecaster.bundle.signing import SIGNATURE
 from forecaster.errors import BundleError, ConfigError, ForecasterError
@@ -22,14 +23,15 @@ def fetch_bundle(url: str, sha256: str, folder: Path) -> str:
     """Put the bundle in the tar archive at `url` into `folder`, whole or not at all; returns its `name@version`.
 
     The archive, plain or compressed, holds the files of one bundle at its root or in a folder. Raises `ConfigError`
-    for what is no address or checksum, `BundleError` for an archive that is another or holds no sound bundle, and
-    `ForecasterError` where the address does not answer.
+    for what is no address or checksum, `BundleError` for an archive that is another or holds no sound bundle and for a
+    `folder` of something else, and `ForecasterError` where the address does not answer.
     """
     scheme, _, rest = url.partition("://")
     if scheme not in {"https", "http"} or "@" in rest.partition("/")[0]:
         raise ConfigError("--url: an http or https address, without a user in it")
     if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
         raise ConfigError("--sha256: 64 digits of 0-9 and a-f, as sha256sum prints them")
+    check_ours(folder)
     with _beside(folder) as scratch:
         archive, fresh = Path(scratch) / "archive", Path(scratch) / "bundle"
         digest = _download(url, archive)
@@ -37,9 +39,7 @@ def fetch_bundle(url: str, sha256: str, folder: Path) -> str:
             raise BundleError(f"--sha256: the archive at {_shown(url)} has {digest}")
         _unpack(archive, fresh)
         manifest, _ = read_bundle(fresh)
-        if folder.exists():
-            shutil.rmtree(folder)
-        fresh.rename(folder)
+        _put(fresh, folder)
     return f"{manifest.name}@{manifest.version}"
 
 
@@ -47,6 +47,13 @@ def _beside(folder: Path) -> tempfile.TemporaryDirectory[str]:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent)
+    except OSError as error:
+        raise BundleError(f"{folder}: the bundle cannot be written: {error.strerror}") from error
+
+
+def _put(fresh: Path, folder: Path) -> None:
+    try:
+        put_in_place(fresh, folder)
     except OSError as error:
         raise BundleError(f"{folder}: the bundle cannot be written: {error.strerror}") from error
 

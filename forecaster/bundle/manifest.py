@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, model_validator
 
+from forecaster.bundle.files import read_plain_file
 from forecaster.bundle.signing import check_signature, sign
 from forecaster.calendar.clock import Clock
 from forecaster.config import (
@@ -134,6 +135,8 @@ class Manifest(BaseModel):
         stated = set(settings.model.model_fields_set)
         if self.features.covariates.known:
             stated.add("horizon")  # what a recording's ticks tell of it is cut by the setting
+        if self.network.kind == "carried":
+            stated.discard("short_windows")  # it reads none
         wanted |= {
             f"model.{name}": (getattr(settings.model, name), made)
             for name, made in (
@@ -223,8 +226,9 @@ def _load_manifest(path: Path, public_key: Path | None) -> Manifest:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise BundleError(f"{path}: larger than {MOST_BYTES} bytes")
-        return path.read_bytes()
+        content = read_plain_file(path, MOST_BYTES + 1)
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(content) > MOST_BYTES:
+        raise BundleError(f"{path}: larger than {MOST_BYTES} bytes")
+    return content

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from forecaster.bundle.files import read_plain_file
 from forecaster.errors import BundleError, ConfigError
 
 SIGNATURE = "manifest.sig"
@@ -15,8 +16,7 @@ def check_signature(manifest: bytes, folder: Path, public_key: Path) -> None:
     key = _public(public_key)
     path = folder / SIGNATURE
     try:
-        with path.open("rb") as file:
-            signature = file.read(SIGNATURE_BYTES + 1)
+        signature = read_plain_file(path, SIGNATURE_BYTES + 1)
     except OSError as error:
         raise BundleError(f"{path}: cannot be read, and model.public_key asks for it: {error.strerror}") from None
     if not _signed(key, signature, manifest):
@@ -28,7 +28,9 @@ def sign(manifest: bytes, folder: Path, private_key: Path) -> Path:
     signature = _private(private_key).sign(manifest)
     path = folder / SIGNATURE
     try:
-        path.write_bytes(signature)
+        path.unlink(missing_ok=True)  # a link would be followed to whatever it names
+        with path.open("xb") as file:
+            file.write(signature)
     except OSError as error:
         raise BundleError(f"{path}: cannot be written: {error.strerror}") from None
     return path

@@ -14,8 +14,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from forecaster.bundle.folder import check_ours, put_in_place
 from forecaster.bundle.manifest import MANIFEST, WEIGHTS, Manifest, configured_bundle, read_bundle
-from forecaster.bundle.signing import SIGNATURE
 from forecaster.config import Settings
 from forecaster.errors import BundleError
 from forecaster.networks.from_state import StateNetwork
@@ -28,7 +28,7 @@ def save_bundle(folder: Path, manifest: Manifest, network: AnyNetwork) -> Manife
     digest = hashlib.sha256(weights).hexdigest()
     sealed = manifest.model_copy(update={"weights_sha256": digest, "version": manifest.version or digest[:12]})
     sealed = sealed.model_copy(update={"manifest_sha256": sealed.digest()})
-    _check_ours(folder)
+    check_ours(folder)
     try:
         _replace_folder(folder, {WEIGHTS: weights, MANIFEST: (sealed.model_dump_json(indent=2) + "\n").encode()})
     except OSError as error:
@@ -41,24 +41,13 @@ def check_writable(folder: Path) -> None:
 
     A folder that holds anything but a bundle is not replaced.
     """
-    _check_ours(folder)
+    check_ours(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent):
             return
     except OSError as error:
         raise BundleError(f"{folder}: the bundle cannot be written: {error.strerror}") from error
-
-
-def _check_ours(folder: Path) -> None:
-    """Raise `BundleError` where writing a bundle to `folder` would take away what is none."""
-    if not folder.name:
-        raise BundleError(f"{folder}: names no folder of its own for a bundle")
-    if folder.exists() and not folder.is_dir():
-        raise BundleError(f"{folder}: is a file, not a folder for a bundle")
-    others = {path.name for path in folder.iterdir()} - {MANIFEST, WEIGHTS, SIGNATURE} if folder.exists() else set()
-    if others:
-        raise BundleError(f"{folder}: holds {min(others)!r}, which is no part of a bundle: name a folder of its own")
 
 
 def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
@@ -71,17 +60,7 @@ def _replace_folder(folder: Path, files: dict[str, bytes]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         fresh.chmod(0o755)
-        if folder.exists():
-            old = fresh.with_name(fresh.name + "-old")
-            folder.rename(old)
-            try:
-                fresh.rename(folder)
-            except OSError:
-                old.rename(folder)
-                raise
-            shutil.rmtree(old, ignore_errors=True)  # the bundle is in place
-        else:
-            fresh.rename(folder)
+        put_in_place(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 

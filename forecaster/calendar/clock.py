@@ -50,6 +50,23 @@ class Clock(BaseModel):
     def _sessions(self) -> Sessions | None:
         return all_sessions(self.sessions, self.time_zone, self._step_ms, 0) if self.sessions.hours else None
 
+    def counts_like(self, other: Self, own_ms: int) -> bool:
+        """Whether both have had the same sessions up to `own_ms` of open time; later holidays may differ."""
+        if self._regular() != other._regular():
+            return False
+        ours, theirs = self._sessions(), other._sessions()
+        if ours is None or theirs is None:
+            return True
+        had = slice(int(np.searchsorted(ours.begin[:-1], own_ms, "right")))
+        return np.array_equal(ours.start_ms[had], theirs.start_ms[had]) and np.array_equal(
+            ours.end_ms[had], theirs.end_ms[had]
+        )
+
+    def _regular(self) -> Self:
+        """The clock without what is known for some years alone."""
+        sessions = self.sessions.model_copy(update={"holidays": (), "early_closes": ()})
+        return self.model_copy(update={"sessions": sessions})
+
     def longest_ms(self, open_ms: int) -> int:
         """The most event time that it ever takes to be open for `open_ms`."""
         sessions = self._sessions()

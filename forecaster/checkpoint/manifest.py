@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,6 +21,7 @@ MOST_BYTES = 1 << 21
 HEAD, MIDDLE = b'{"sha256":"', b'","checkpoint":'
 BODY = len(HEAD) + 64 + len(MIDDLE)
 
+Model = TypeVar("Model", bound=BaseModel)
 Number = Literal[0, 1]
 Count = Annotated[int, Field(ge=0, le=int(OPEN))]
 
@@ -127,12 +128,21 @@ class Identity:
         """Raise `UnusableStateError` where the checkpoint's state means something else here."""
         theirs, ours = found.stream.model_dump(), self.stream.model_dump()
         differ = [name for name in ours if theirs[name] != ours[name]]
-        if _parsed(FeatureSettings, found.features) != self.features:
+        if not self._goes_on_from(_parsed(FeatureSettings, found.features), found.event_time_ms):
             now = self.features.model_dump(mode="json")
             names = [name for name in now if found.features.get(name) != now[name]]
             differ += [f"features.{name}" for name in names] or ["features"]
+        if found.network.get("vocabulary", []) != list(self.network.vocabulary):  # the values are places in it
+            differ.append("network.vocabulary")
         if differ:
             raise UnusableStateError("other_settings", f"made with other settings: {', '.join(differ)}")
+
+    def _goes_on_from(self, theirs: FeatureSettings | None, own_ms: int) -> bool:
+        """Whether features of `theirs` up to `own_ms` of the grid's time are ours."""
+        ours = self.features
+        if theirs and theirs.clock and ours.clock and ours.clock.counts_like(theirs.clock, own_ms):
+            theirs = theirs.model_copy(update={"clock": ours.clock})
+        return theirs == ours
 
     def layout_of(self, found: CheckpointManifest) -> Layout:
         """The arrays to take from the checkpoint: without the hidden state, where another network's weights made it."""
@@ -148,7 +158,7 @@ class Identity:
         return {name: kind for name, kind in layout.items() if not name.startswith("hidden.")}
 
 
-def _parsed(model: type[BaseModel], content: dict[str, Any]) -> BaseModel | None:
+def _parsed(model: type[Model], content: dict[str, Any]) -> Model | None:
     """`content` as a `model`, in which settings of later versions have their defaults; None where it is none."""
     try:
         return model.model_validate(content)

@@ -45,6 +45,11 @@ class Reader:
         else:
             self._records[part.decode()] = value
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no record about the partition."""
+        return not self._records
+
     def newest(self, committed_offset: int, source: str) -> Found:
         """The newest whole checkpoint at or below `committed_offset` of the input topic that is known by `source`."""
         problems: list[tuple[str, str]] = []

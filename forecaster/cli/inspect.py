@@ -19,25 +19,25 @@ def add_inspection_commands(command: AddCommand) -> None:
 
 def _check_config(options: argparse.Namespace) -> None:
     settings = load_settings(options.config)
-    _check_files(settings)
+    _check_connections(settings)
     if settings.model.bundle is not None:
         from forecaster.bundle.manifest import read_bundle
 
         read_bundle(settings.model.bundle, settings.model.public_key)[0].check_stream(settings)
-    for line in _toml_lines(settings.model_dump(mode="json")):
+    for line in toml_lines(settings.model_dump(mode="json")):
         print(line)
 
 
-def _check_files(settings: Settings) -> None:
-    """Raise `ConfigError` where a file of the connections is not what it should be."""
-    from forecaster.kafka.credentials import check_credentials
+def _check_connections(settings: Settings) -> None:
+    """Raise `ConfigError` where an address or a file of the connections is not what it should be."""
+    from forecaster.kafka.python_connect import connection_options
     from forecaster.web.tls import metrics_tls
 
-    check_credentials(settings.kafka)
+    connection_options(settings.kafka, "check-config")
     metrics_tls(settings.metrics)
 
 
-def _toml_lines(tree: dict[str, Any], path: str = "") -> list[str]:
+def toml_lines(tree: dict[str, Any], path: str = "") -> list[str]:
     """`tree` at `path` as TOML; what is not set is a comment. Strings, numbers and lists are the same as in JSON."""
 
     def line(name: str, value: object) -> str:
@@ -46,7 +46,7 @@ def _toml_lines(tree: dict[str, Any], path: str = "") -> list[str]:
     lines = [line(name, value) for name, value in tree.items() if not isinstance(value, dict)]
     for name, section in tree.items():
         if isinstance(section, dict):
-            lines += ["", f"[{path}{name}]", *_toml_lines(section, f"{path}{name}.")]
+            lines += ["", f"[{path}{name}]", *toml_lines(section, f"{path}{name}.")]
     return lines
 
 
@@ -57,8 +57,10 @@ def _healthcheck(options: argparse.Namespace) -> None:
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{metrics.port}/livez"
     from forecaster.web.tls import unverified
 
+    https = urllib.request.HTTPSHandler(context=unverified())
+    itself = urllib.request.build_opener(urllib.request.ProxyHandler({}), https)  # no proxy is in between
     try:
-        with urllib.request.urlopen(url, timeout=3, context=unverified()):  # noqa: S310  # one of the two schemes
+        with itself.open(url, timeout=3):
             return
     except (OSError, ValueError) as error:
         raise ForecasterError(f"metrics.port: {url} does not answer: {error}") from error

@@ -18,7 +18,7 @@ def add_produce_command(command: AddCommand) -> None:
     produce = command("produce", _produce, "Put recorded ticks into the input topic.")
     add_input_arguments(produce)
     pace = produce.add_mutually_exclusive_group()
-    pace.add_argument("--rate", type=positive, metavar="N", help="ticks a second")
+    pace.add_argument("--rate", type=positive, metavar="N", help="ticks a second; without a pace, as fast as can be")
     pace.add_argument("--speedup", type=positive, metavar="X", help="event time this many times as fast as it was")
 
 

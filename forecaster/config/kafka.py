@@ -1,5 +1,6 @@
 """The broker and the topics."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,12 @@ from forecaster.config.durations import PositiveDuration
 from forecaster.config.section import Section
 
 TLS_SETTINGS = ("ssl_ca_file", "ssl_cert_file", "ssl_key_file", "ssl_key_password", "ssl_key_password_file")
-SASL_SETTINGS = ("sasl_mechanism", "sasl_username", "sasl_password", "sasl_password_file", "sasl_token_file")
+TOKEN_SETTINGS = ("sasl_token_file", "sasl_token_endpoint")
+ENDPOINT_SETTINGS = ("sasl_token_ca_file", "sasl_scope")
+SASL_SETTINGS = (
+    "sasl_mechanism", "sasl_username", "sasl_password", "sasl_password_file", *TOKEN_SETTINGS, *ENDPOINT_SETTINGS
+)  # fmt: skip
+Password = Annotated[SecretStr, Field(min_length=1)]
 
 
 class KafkaSettings(Section):
@@ -54,20 +60,27 @@ class KafkaSettings(Section):
     """PEM file of our own certificate, for brokers that ask for one, with those between it and the authority"""
     ssl_key_file: Path | None = None
     """PEM file of its key"""
-    ssl_key_password: SecretStr | None = None
+    ssl_key_password: Password | None = None
     """of an encrypted key; hidden wherever settings are shown"""
     ssl_key_password_file: Path | None = None
     """the same from a file"""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
     """how the daemon proves who it is"""
     sasl_username: str | None = None
-    """who the daemon is to the broker"""
-    sasl_password: SecretStr | None = None
-    """hidden wherever settings are shown"""
+    """who the daemon is to the broker; with `sasl_token_endpoint` its client id there"""
+    sasl_password: Password | None = None
+    """with `sasl_token_endpoint` its client secret; hidden wherever settings are shown"""
     sasl_password_file: Path | None = None
     """the same from a file, which is read anew for each connection"""
     sasl_token_file: Path | None = None
     """of `OAUTHBEARER`: a token, read anew for each connection and before it ends"""
+    sasl_token_endpoint: Annotated[str | None, Field(pattern=r"^https://[^\s/@?#]+(/[^\s#]*)?$")] = None
+    """or the https address of an endpoint that gives tokens for `sasl_username` and its password ([client
+    credentials](security.md#tokens))"""
+    sasl_token_ca_file: Path | None = None
+    """PEM file of the authorities that sign the endpoint's certificate; those of the system if not set"""
+    sasl_scope: Annotated[str | None, Field(min_length=1)] = None
+    """what the endpoint is asked for, several separated by spaces"""
 
     @property
     def tls(self) -> bool:
@@ -83,8 +96,7 @@ class KafkaSettings(Section):
     def _used(self) -> "KafkaSettings":
         """Refuse what `security_protocol` has no use for: whoever sets it believes to be protected by it."""
         for used, names in ((self.tls, TLS_SETTINGS), (self.sasl, SASL_SETTINGS)):
-            unused = [name for name in names if getattr(self, name) is not None]
-            if unused and not used:
+            if not used and (unused := self._set(names)):
                 raise ValueError(f'{unused[0]}: security_protocol = "{self.security_protocol}" makes no use of it')
         return self
 
@@ -104,19 +116,38 @@ class KafkaSettings(Section):
             raise ValueError(f'sasl_mechanism: security_protocol = "{self.security_protocol}" needs one')
         if self.sasl_mechanism is None:
             return self
-        mechanism, token = f'sasl_mechanism = "{self.sasl_mechanism}"', self.sasl_mechanism == "OAUTHBEARER"
-        if self.sasl_password is not None and self.sasl_password_file is not None:
-            raise ValueError("sasl_password and sasl_password_file: only one of them")
-        if token != (self.sasl_token_file is not None):
-            raise ValueError(f"sasl_token_file: {mechanism} " + ("needs it" if token else "has a password instead"))
-        has_password = self.sasl_password is not None or self.sasl_password_file is not None
-        if token and (self.sasl_username is not None or has_password):
-            raise ValueError(f"sasl_username, sasl_password: {mechanism} has a token instead")
-        if not token and not self.sasl_username:
-            raise ValueError(f"sasl_username: {mechanism} needs it")
-        if not token and not has_password:
-            raise ValueError(f"sasl_password_file: {mechanism} needs it, or sasl_password")
+        mechanism, bearer = f'sasl_mechanism = "{self.sasl_mechanism}"', self.sasl_mechanism == "OAUTHBEARER"
+        tokens = self._set(TOKEN_SETTINGS)
+        if not bearer and tokens:
+            raise ValueError(f"{tokens[0]}: {mechanism} has a password instead")
+        if bearer and not tokens:
+            raise ValueError(f"sasl_token_file: {mechanism} needs it, or sasl_token_endpoint")
+        if len(tokens) > 1:
+            raise ValueError("sasl_token_file and sasl_token_endpoint: only one of them")
+        if tokens != ["sasl_token_endpoint"] and (unused := self._set(ENDPOINT_SETTINGS)):
+            raise ValueError(f"{unused[0]}: there is no sasl_token_endpoint")
+        if tokens == ["sasl_token_file"]:
+            self._check_no_password(mechanism)
+        else:
+            self._check_password(mechanism)
         return self
+
+    def _check_no_password(self, mechanism: str) -> None:
+        if self._set(("sasl_username", "sasl_password", "sasl_password_file")):
+            raise ValueError(f"sasl_username, sasl_password: {mechanism} has a token instead")
+
+    def _check_password(self, mechanism: str) -> None:
+        passwords = self._set(("sasl_password", "sasl_password_file"))
+        if len(passwords) > 1:
+            raise ValueError("sasl_password and sasl_password_file: only one of them")
+        if not self.sasl_username:
+            raise ValueError(f"sasl_username: {mechanism} needs it")
+        if not passwords:
+            raise ValueError(f"sasl_password_file: {mechanism} needs it, or sasl_password")
+
+    def _set(self, names: Sequence[str]) -> list[str]:
+        """Those of `names` that are set."""
+        return [name for name in names if getattr(self, name) is not None]
 
 
 class TopicSettings(Section):

@@ -123,7 +123,7 @@ class ModelSettings(Section):
             raise ValueError(f'aggregate: task = "{self.task}" has none: it is of task = "forecast"')
         if self.task == "paths" and self.horizon < 2:
             raise ValueError('horizon: task = "paths" draws steps that depend on each other: two at least')
-        if self.task == "classify" and "horizon" in self.model_fields_set:
+        if self.task == "classify" and self.horizon != type(self).model_fields["horizon"].default:
             raise ValueError('horizon: task = "classify" tells what is, not steps ahead')
         if self.coded and self.transform != "none":
             raise ValueError(f'transform: the values of task = "{self.task}" are codes, which have no logarithm')

@@ -21,7 +21,7 @@ class TracingSettings(Section):
 
     enabled: bool = False
     """a trace of each batch (`pip install "forecaster[otel]"`)"""
-    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$")] = "http://localhost:4318/v1/traces"
-    """where the spans are sent, OTLP over HTTP"""
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$")] = "http://localhost:4318/v1/traces"
+    """where the spans are sent, OTLP over HTTP; a token goes into `OTEL_EXPORTER_OTLP_HEADERS`"""
     sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     """the share of batches that are traced"""

@@ -7,6 +7,8 @@ from pydantic import Field
 from forecaster.config.durations import PositiveDuration
 from forecaster.config.section import Section
 
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=253)]
+
 
 class WebSettings(Section):
     """Where [the live page](live-page.md) is served, and what bounds it."""
@@ -15,10 +17,14 @@ class WebSettings(Section):
     """serve the live page (`pip install "forecaster[web]"`)"""
     host: str = "127.0.0.1"
     """it asks nobody who they are: before `"0.0.0.0"`, put something in front that does"""
+    hosts: tuple[HostName, ...] | None = None
+    """names by which browsers may call the page, such as `["forecaster.example.com"]`, beside its addresses and
+    `localhost`, which always may; if not set, none while `host` is a loopback address, and any otherwise"""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """0 takes a free one, which the log names"""
     max_series: Annotated[int, Field(ge=1, le=100_000)] = 2_000
-    """series that are drawn; all others can be searched for, and are drawn once somebody looks"""
+    """series that are drawn, counted by their channels; all others can be searched for, and are drawn once somebody
+    looks"""
     max_viewers: Annotated[int, Field(ge=1, le=10_000)] = 200
     """open pages; one more is told to come back later"""
     records_per_second: Annotated[int, Field(ge=100, le=1_000_000)] = 2_000

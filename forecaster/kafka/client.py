@@ -93,7 +93,10 @@ class Client(Protocol):
         """Whether this member holds a stable place in the group (readiness)."""
 
     def lag(self) -> Mapping[int, Lag]:
-        """Lag by partition of the input topic."""
+        """Lag by partition of the input topic, of those that are read."""
+
+    def unread(self) -> int:
+        """How many partitions this member has but does not read: no leader, or nobody told yet where they begin."""
 
     def close(self) -> None:
         """Leave the group and close both connections; bounded by `kafka.shutdown_timeout`."""

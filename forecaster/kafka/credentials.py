@@ -7,33 +7,18 @@ from typing import Any
 
 from kafka.errors import KafkaConnectionError
 from kafka.net.sasl import get_sasl_mechanism, register_sasl_mechanism
-from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from forecaster.config import KafkaSettings
 from forecaster.errors import ConfigError
-from forecaster.kafka.secrets import Secret, key_password, password, unreadable
-from forecaster.kafka.tls import FreshContext, tls_context
+from forecaster.kafka.secrets import key_password, password, unreadable
+from forecaster.kafka.tls import FreshContext, tls_context, trusting
+from forecaster.kafka.token_endpoint import TokenEndpoint
+from forecaster.kafka.tokens import Token, TokenFile
 
 LOOK_SECONDS = 5.0
-TOKEN_SECONDS = 60.0  # after which librdkafka asks for it again: whoever writes the file renews it in time
 PASSWORD_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 READ_ONCE = ("ssl_ca_file", "ssl_cert_file", "ssl_key_file", "ssl_key_password_file", "sasl_password_file")
-
-
-class Token(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python ships no types
-    """A bearer token for both libraries."""
-
-    def __init__(self, secret: Secret) -> None:
-        super().__init__()
-        self._secret = secret
-
-    def token(self) -> str:
-        """What kafka-python asks for at each connection."""
-        return self._secret()
-
-    def __call__(self, _: str = "") -> tuple[str, float]:
-        """What librdkafka asks for: the token, and the epoch second by which it asks again."""
-        return self._secret(), time.time() + TOKEN_SECONDS
+FILES = (*READ_ONCE, "sasl_token_ca_file")
 
 
 def security_options(kafka: KafkaSettings) -> dict[str, Any]:
@@ -42,6 +27,7 @@ def security_options(kafka: KafkaSettings) -> dict[str, Any]:
     def text(file: Path | None) -> str | None:
         return None if file is None else str(file)
 
+    passwords = kafka.sasl_mechanism in PASSWORD_MECHANISMS
     return {
         "security_protocol": kafka.security_protocol,
         "ssl_context": FreshContext(kafka) if kafka.tls else None,  # kafka-python looks at none of the files then
@@ -50,14 +36,16 @@ def security_options(kafka: KafkaSettings) -> dict[str, Any]:
         "ssl_keyfile": text(kafka.ssl_key_file),
         "ssl_password": key_password(kafka),
         "sasl_mechanism": kafka.sasl_mechanism,
-        "sasl_plain_username": kafka.sasl_username,
-        "sasl_plain_password": None if kafka.sasl_username is None else password(kafka),
+        "sasl_plain_username": kafka.sasl_username if passwords else None,
+        "sasl_plain_password": password(kafka) if passwords else None,
         "sasl_oauth_token_provider": _token(kafka),
     }
 
 
 def _token(kafka: KafkaSettings) -> Token | None:
-    return None if kafka.sasl_token_file is None else Token(Secret("sasl_token_file", None, kafka.sasl_token_file))
+    if kafka.sasl_mechanism != "OAUTHBEARER":
+        return None
+    return Token(TokenFile(kafka) if kafka.sasl_token_endpoint is None else TokenEndpoint(kafka))
 
 
 def read_secrets_late() -> None:
@@ -77,14 +65,17 @@ class _Late:
 
 def check_credentials(kafka: KafkaSettings) -> None:
     """Raise `ConfigError` that names the setting whose file cannot be read or does not hold what it should."""
-    for name in READ_ONCE:
+    for name in FILES:
         _check_readable(f"kafka.{name}", getattr(kafka, name))
+    token_file = None if kafka.sasl_token_file is None else TokenFile(kafka)
     try:
-        for secret in (password(kafka), key_password(kafka), _token(kafka)):
+        for secret in (password(kafka), key_password(kafka), token_file):
             if secret is not None:
                 secret()
     except KafkaConnectionError as error:
         raise ConfigError(error.args[0]) from None
+    if kafka.sasl_token_endpoint is not None:
+        trusting(kafka.sasl_token_ca_file, "kafka.sasl_token_ca_file")
     if kafka.tls:
         tls_context(kafka)
 

@@ -85,7 +85,7 @@ class GroupClient:
         self._note_new_name()
         self._note_rebalances()
         self._note_jumps(records)
-        self._watch()
+        self._watch(full=sum(len(rows.offset) for rows in records.values()) >= self._kafka.max_poll_records)
         waiting = set(self._places.unplaced)  # their records were fetched from wherever the library stood
         if waiting:
             self._place(PLACE_MS)
@@ -146,6 +146,10 @@ class GroupClient:
         """Implement `Client.lag` from what the last fetches told; asks the broker nothing."""
         return {number: self._lag(number) for number in self._places.of}
 
+    def unread(self) -> int:
+        """Implement `Client.unread` as of the last poll."""
+        return len(self._places.unplaced)
+
     def close(self) -> None:
         """Implement `Client.close`."""
         try:
@@ -202,13 +206,13 @@ class GroupClient:
         self._commits.forget(numbers)
         self._placement.forget(numbers)
 
-    def _watch(self) -> None:
+    def _watch(self, *, full: bool) -> None:
         """Notice a topic that was made anew, and a partition that is silently read no more."""
         source, before = self._group.source(), self._source
         self._source = source or before
         if before and source not in ("", before):
             self._release(list(self._places.of))
-        stuck = self._watchdog.stuck(self._group.lookup, self._topic, self._read_to)
+        stuck = self._watchdog.stuck(self._group.lookup, self._topic, self._read_to, full=full)
         if stuck:
             text = f"{self._topic}: partitions {stuck} are not read although records wait: connecting anew"
             self._places.incidents.append(Incident("stuck_partition", len(stuck), text))
@@ -238,9 +242,9 @@ class GroupClient:
         unplaced &= self._group.assigned()
         self._group.hold(unplaced)
         try:
-            self._placement.reach(lookup, unplaced, alone=not self._places.of)
+            reached = self._placement.reach(lookup, unplaced, alone=not self._places.of)
             self._routed(self._publisher.open, "open a producer")  # ends what was left open, which hides offsets
-            starts = self._placement.find(lookup, unplaced, self._source, timeout_ms)
+            starts = self._placement.find(lookup, reached, self._source, timeout_ms)
             # A start that is stored nowhere is committed at once: "latest" must not move on in a crash.
             unstored = {number: start.resume for number, start in starts.items() if start.resume != start.stored}
             self._commit_alone(unstored)

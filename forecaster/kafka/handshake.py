@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from kafka.errors import IllegalSaslStateError, KafkaError, NoError, UnsupportedSaslMechanismError, for_code
+from kafka.errors import (
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    KafkaError,
+    NoError,
+    UnsupportedSaslMechanismError,
+    for_code,
+)
 from kafka.net.sasl import get_sasl_mechanism
 from kafka.protocol.parser import KafkaProtocol
 from kafka.protocol.sasl import SaslAuthenticateRequest, SaslHandshakeRequest
@@ -15,6 +22,7 @@ from kafka.protocol.sasl import SaslAuthenticateRequest, SaslHandshakeRequest
 from forecaster.config import KafkaSettings
 from forecaster.errors import RefusedError
 from forecaster.kafka.tls import tls_context
+from forecaster.kafka.token_endpoint import TokenRefusedError
 
 ANSWER_SECONDS = 5.0
 READ_BYTES = 64 * 2**10
@@ -55,7 +63,8 @@ def _talk(kafka: KafkaSettings, options: Mapping[str, Any], server: str, seconds
     host = host.strip("[]")
     try:
         with socket.create_connection((host, int(port)), seconds) as plain, _secured(kafka, plain, host) as sock:
-            _introduce(kafka, options, sock, host)
+            connection = _Connection(sock, options["client_id"], time.monotonic() + seconds)
+            _introduce(kafka, options, connection, host)
     except ssl.SSLError as error:
         raise _why(kafka, error) from None
     except (ConnectionResetError, BrokenPipeError):
@@ -91,10 +100,39 @@ def _unverified(error: ssl.SSLCertVerificationError) -> str:
     return "kafka.ssl_ca_file: the broker's certificate is not signed by it"
 
 
-def _introduce(kafka: KafkaSettings, options: Mapping[str, Any], sock: socket.socket, host: str) -> None:
+class _Connection:
+    """Requests and their answers over `sock`, all of them by `deadline` (of `time.monotonic`)."""
+
+    def __init__(self, sock: socket.socket, client_id: str, deadline: float) -> None:
+        self._sock, self._deadline = sock, deadline
+        self._protocol = KafkaProtocol(client_id=client_id, receive_message_max_bytes=MOST_BYTES)
+
+    def ask(self, request: Any) -> Any:
+        """The answer to `request`.
+
+        Raises `TimeoutError` where it comes too late, `ConnectionResetError` where it is none of Kafka's.
+        """
+        self._protocol.send_request(request)
+        self._sock.sendall(self._protocol.send_bytes())
+        answers: list[Any] = []
+        while not answers:
+            self._sock.settimeout(max(0.001, self._deadline - time.monotonic()))  # 0 would not wait and not tell
+            data = self._sock.recv(READ_BYTES)
+            if not data:
+                raise ConnectionResetError
+            answers = self._received(data)
+        return answers[0][1]
+
+    def _received(self, data: bytes) -> list[Any]:
+        try:
+            return list(self._protocol.receive_bytes(data))
+        except Exception:  # noqa: BLE001  # the library reads what is none of Kafka's as if it were
+            raise ConnectionResetError from None
+
+
+def _introduce(kafka: KafkaSettings, options: Mapping[str, Any], connection: _Connection, host: str) -> None:
     """Ask for SASL; a listener without it says so."""
-    protocol = KafkaProtocol(client_id=options["client_id"], receive_message_max_bytes=MOST_BYTES)
-    answer = _ask(sock, protocol, SaslHandshakeRequest(mechanism=kafka.sasl_mechanism or "PLAIN", version=1))
+    answer = connection.ask(SaslHandshakeRequest(mechanism=kafka.sasl_mechanism or "PLAIN", version=1))
     refusal = for_code(answer.error_code)
     if kafka.sasl and refusal is IllegalSaslStateError:
         raise _Refused(f'kafka.security_protocol: "{kafka.security_protocol}": the broker takes no SASL here')
@@ -105,15 +143,13 @@ def _introduce(kafka: KafkaSettings, options: Mapping[str, Any], sock: socket.so
         offered = ", ".join(sorted(answer.mechanisms))
         raise _Refused(f'kafka.sasl_mechanism: the broker knows {offered} here, not "{kafka.sasl_mechanism}"')
     if kafka.sasl:
-        _authenticate(kafka, options, sock, protocol, host)
+        _authenticate(kafka, options, connection, host)
 
 
-def _authenticate(
-    kafka: KafkaSettings, options: Mapping[str, Any], sock: socket.socket, protocol: KafkaProtocol, host: str
-) -> None:
+def _authenticate(kafka: KafkaSettings, options: Mapping[str, Any], connection: _Connection, host: str) -> None:
     mechanism = get_sasl_mechanism(kafka.sasl_mechanism)(host=host, **options)
     while not mechanism.is_done():
-        answer = _ask(sock, protocol, SaslAuthenticateRequest(mechanism.auth_bytes(), version=1))
+        answer = connection.ask(SaslAuthenticateRequest(_proof_of(mechanism), version=1))
         if for_code(answer.error_code) is not NoError:
             raise _Refused(f"{_proof(kafka)}: the broker refuses it: {' '.join((answer.error_message or '').split())}")
         try:
@@ -122,24 +158,16 @@ def _authenticate(
             raise _Refused(f"{_proof(kafka)}: the broker does not know it") from None
 
 
+def _proof_of(mechanism: Any) -> bytes:
+    try:
+        proof: bytes = mechanism.auth_bytes()
+    except KafkaConnectionError as error:  # a file may come back, and an endpoint
+        raise _Refused(error.args[0], certain=isinstance(error, TokenRefusedError)) from None
+    return proof
+
+
 def _proof(kafka: KafkaSettings) -> str:
     """The settings that this client is known by."""
-    if kafka.sasl_token_file is not None:
-        return "kafka.sasl_token_file"
+    if kafka.sasl_mechanism == "OAUTHBEARER":
+        return "kafka.sasl_token_file" if kafka.sasl_token_endpoint is None else "kafka.sasl_token_endpoint"
     return f"kafka.sasl_username, kafka.sasl_password{'_file' if kafka.sasl_password_file else ''}"
-
-
-def _ask(sock: socket.socket, protocol: KafkaProtocol, request: Any) -> Any:
-    """The answer to `request`; raises `ConnectionResetError` where there is none, or none of Kafka's."""
-    protocol.send_request(request)
-    sock.sendall(protocol.send_bytes())
-    answers: list[Any] = []
-    while not answers:
-        data = sock.recv(READ_BYTES)
-        if not data:
-            raise ConnectionResetError
-        try:
-            answers = protocol.receive_bytes(data)
-        except KafkaError:
-            raise ConnectionResetError from None
-    return answers[0][1]

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from kafka import TopicPartition
@@ -12,6 +12,7 @@ from forecaster.checkpoint.reader import Reader
 from forecaster.config import Settings
 from forecaster.errors import RetryableError
 from forecaster.kafka.python_connect import READING, routed
+from forecaster.kafka.python_offsets import log_begins, with_leader
 from forecaster.kafka.restore import Policy, Start, find_starts
 from forecaster.kafka.state_topic import StateTopic
 
@@ -44,8 +45,10 @@ class Placement:
         if self._state is not None:
             self._state.forget(numbers)
 
-    def reach(self, consumer: Any, numbers: Iterable[int], *, alone: bool) -> None:
-        """Raise `RetryableError` while the broker is away, `ConfigError` where it refuses this user.
+    def reach(self, consumer: Any, numbers: Collection[int], *, alone: bool) -> set[int]:
+        """Those of partitions `numbers` whose leader answers: others do not wait for one that has none.
+
+        Raises `RetryableError` where that is none of them, `ConfigError` where the broker refuses this user.
 
         Other partitions, where those asked for are not `alone`, wait meanwhile: then it asks again sooner.
 
@@ -53,11 +56,14 @@ class Placement:
         """
         if not alone:
             self._lookup_ms = FIRST_LOOKUP_MS
-        parts = [TopicPartition(self._topic, number) for number in numbers]
+        parts = with_leader(consumer, [TopicPartition(self._topic, number) for number in numbers])
+        if not parts:
+            raise RetryableError(f"could not {LOOK_UP}: partitions {sorted(numbers)} of {self._topic} have no leader")
         try:
-            consumer.beginning_offsets(parts, timeout_ms=self._lookup_ms)
+            log_begins(consumer, parts, self._lookup_ms)
         except KafkaError as error:
             raise routed(error, LOOK_UP) from None
+        return {part.partition for part in parts}
 
     def find(self, consumer: Any, numbers: Iterable[int], source: str, timeout_ms: int) -> dict[int, Start]:
         """The starts of those of partitions `numbers` that can begin; waits up to `timeout_ms` for their state.

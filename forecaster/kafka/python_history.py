@@ -22,6 +22,7 @@ from forecaster.kafka.python_connect import (
     routed,
     unavailable,
 )
+from forecaster.kafka.python_offsets import log_begins, log_ends
 from forecaster.recording.ticks import Recording, numbered
 from forecaster.records import RecordBatch, TickBatch
 from forecaster.vocabulary import CodeBook
@@ -80,8 +81,8 @@ def _read(settings: Settings, client_id: str, start_ms: int | None) -> Iterator[
 
 
 def _spans(consumer: Any, parts: Sequence[TopicPartition], start_ms: int | None, timeout_ms: int) -> list[Span]:
-    begin = consumer.beginning_offsets(parts, timeout_ms=timeout_ms)
-    end = consumer.end_offsets(parts, timeout_ms=timeout_ms)
+    begin = log_begins(consumer, parts, timeout_ms)
+    end = log_ends(consumer, parts, timeout_ms)
     if start_ms is not None:
         found = consumer.offsets_for_times(dict.fromkeys(parts, max(0, start_ms)), timeout_ms=timeout_ms)
         begin = {part: end[part] if found[part] is None else found[part].offset for part in parts}

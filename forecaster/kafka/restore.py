@@ -12,6 +12,7 @@ from kafka.errors import KafkaTimeoutError
 from forecaster.checkpoint.reader import Found, Reader
 from forecaster.errors import ForecasterError
 from forecaster.kafka.client import Incident
+from forecaster.kafka.python_offsets import log_begins, log_ends
 
 PROBE_BYTES = 64 * 2**10  # one record is enough
 FIRST_STEP_BACK = 16
@@ -88,8 +89,8 @@ def find_starts(
 def _ask(
     consumer: Any, parts: Sequence[TopicPartition], probe_options: Mapping[str, Any], timeout_ms: int
 ) -> dict[TopicPartition, Log]:
-    begin = consumer.beginning_offsets(parts, timeout_ms=timeout_ms)
-    end = consumer.end_offsets(parts, timeout_ms=timeout_ms)
+    begin = log_begins(consumer, parts, timeout_ms)
+    end = log_ends(consumer, parts, timeout_ms)
     # kafka-python hands out the late answer to an earlier question: by now others may have committed
     consumer._coordinator._offset_fetch_futures.clear()  # noqa: SLF001
     stored = {part: consumer.committed(part, metadata=True, timeout_ms=timeout_ms) for part in parts}

@@ -15,11 +15,11 @@ class Secret:
         self._name, self._given, self._file = name, given, file
 
     def __call__(self) -> str:
-        """The secret, without the line end that editors leave behind it; raises as a connection that fails does."""
+        """The secret, without the marks that editors put before and behind it; raises as a failed connection does."""
         if self._file is None:
             return "" if self._given is None else self._given.get_secret_value()
         try:
-            text = self._file.read_text("utf-8").rstrip("\r\n")
+            text = self._file.read_text("utf-8-sig").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise KafkaConnectionError(f"kafka.{self._name}: {unreadable(self._file, error)}") from None
         if not text:

@@ -19,6 +19,7 @@ RECORD_OVERHEAD = 64
 ANSWER_MS = 1_000  # for what can be done without
 DEFAULT_LIMIT = 1_048_588  # bytes of a record batch: Kafka's own default
 SMALLEST_LIMIT = 1_024
+OWN_HEADERS = frozenset(("forecaster-reason", "forecaster-error", "forecaster-source", "forecaster-truncated"))
 
 
 class Limits(dict[str, int]):
@@ -76,11 +77,11 @@ def cut(message: Message, limit: int) -> Message:
     """A dead letter that fits `limit`: with less of its value, or with our own headers alone."""
     note = ("forecaster-truncated", str(len(message.value or b"")).encode())
     noted = message._replace(headers=[*message.headers, note])
-    room = limit - batch_bytes(noted._replace(value=b""))
+    room = len(message.value or b"") - (batch_bytes(noted) - limit)
     if room >= 0:
         return noted._replace(value=(message.value or b"")[:room])
-    own = [header for header in noted.headers if header[0].startswith("forecaster-")]
-    return Message(message.topic, None, b"", own)
+    own = {name: value for name, value in noted.headers if name in OWN_HEADERS}  # the last of each is ours
+    return Message(message.topic, None, b"", list(own.items()))
 
 
 def chunks(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:

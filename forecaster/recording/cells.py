@@ -32,15 +32,18 @@ class Table:
         return ConfigError(f"{self.path}: row {self.rows[row]}: {str(text)[:40]!r} in column {name!r} {problem}")
 
 
-def numbers(table: Table, name: str) -> Float:
-    """The column as float64, NaN where missing; raises `ConfigError` for what is no number of a float32."""
+def numbers(table: Table, name: str, remedy: str = "") -> Float:
+    """The column as float64, NaN where missing; raises `ConfigError` for what is no number of a float32.
+
+    `remedy` is what to say then to someone who did not name the column.
+    """
     column = table.columns[name]
     if isinstance(column, list):
-        values = _parsed(table, name, column)
+        values = _parsed(table, name, column, remedy)
     elif column.dtype.kind in NUMBERS:
         values = column.astype(np.float64)
     else:
-        raise table.fault(0, name, column[0], "is no number")
+        raise table.fault(0, name, column[0], f"is no number{remedy}")
     with np.errstate(over="ignore"):
         infinite = np.isinf(values.astype(np.float32))
     if infinite.any():
@@ -49,20 +52,20 @@ def numbers(table: Table, name: str) -> Float:
     return values
 
 
-def _parsed(table: Table, name: str, texts: list[str]) -> Float:
+def _parsed(table: Table, name: str, texts: list[str], remedy: str) -> Float:
     try:
         return np.fromiter(map(float, map(SPELT.get, texts, texts)), np.float64, len(texts))
     except ValueError:
-        return np.array([_number(table, name, row, text) for row, text in enumerate(texts)])
+        return np.array([_number(table, name, row, text, remedy) for row, text in enumerate(texts)])
 
 
-def _number(table: Table, name: str, row: int, text: str) -> float:
+def _number(table: Table, name: str, row: int, text: str, remedy: str) -> float:
     if text.strip().lower() in MISSING:
         return np.nan
     try:
         return float(text)
     except ValueError:
-        raise table.fault(row, name, text, "is no number") from None
+        raise table.fault(row, name, text, f"is no number{remedy}") from None
 
 
 def code_cells(table: Table, name: str) -> list[str | None]:

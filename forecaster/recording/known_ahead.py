@@ -37,7 +37,7 @@ class KnownAhead:
         """Those of ticks `low` to `high` as messages have them: numbers, then lists that begin with the own step."""
         rows, past = self.rows(np.arange(low, high)), self._past
         known = self._own.shape[1] - past
-        own, ahead = rows[:, : past + known], rows[:, past + known :].reshape(high - low, known, -1)
+        own, ahead = rows[:, : past + known], rows[:, past + known :].reshape(high - low, known, self._horizon)
         lists = np.concatenate([own[:, past:, None], ahead], axis=2).tolist()
         return [numbers + of_known for numbers, of_known in zip(own[:, :past].tolist(), lists, strict=True)]
 

@@ -15,7 +15,9 @@ from forecaster.records import Float
 from forecaster.vocabulary import CodeBook
 
 TIME_COLUMNS = ("time", "timestamp", "date", "datetime")
+OTHER_SEPARATORS = (";", "\t", "|")
 MOST_TIME_COLUMNS = 6  # year to second
+IN_WIDE = ": every column is a series, unless --series-column names one with ids or --value-column leaves it out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,15 @@ class Layout:
     @classmethod
     def choose(cls, path: Path, header: Sequence[str], settings: InputSettings, columns: Columns) -> "Layout":
         """What `columns` asks for, else what `settings` and common names find in `header`."""
+        if len(header) == 1 and any(mark in header[0] for mark in OTHER_SEPARATORS):
+            raise ConfigError(f"{path}: its columns are not separated by commas: {header[0][:200]!r}")
         time = _time_columns(path, header, settings, columns.time)
         label = _label_column(header, settings, columns)
         series = columns.series or (settings.series_field if settings.series_field in header else None)
         if settings.channels:
             values = settings.channels
         elif series is not None:
-            values = columns.value or (_pick(path, header, (settings.value_field,)),)
+            values = columns.value or (_pick(path, header, (settings.value_field,), "--value-column"),)
         else:  # a column without a name is a row number that a writer put there
             other = {*time, label, *settings.covariates}
             values = columns.value or tuple(name for name in header if name and name not in other)
@@ -90,7 +94,7 @@ class Layout:
         """The rows of `table` as ticks; those of a wide row one after another."""
         time_ms = times.read(table)
         book = CodeBook()
-        values = self._coded(table, book) if self.coded else [numbers(table, name) for name in self.values]
+        values = self._coded(table, book) if self.coded else self._numbers(table)
         given = np.stack([numbers(table, name) for name in self.covariates], axis=1) if self.covariates else None
         if self.series is not None:
             names, series = labels(table, self.series)
@@ -104,6 +108,10 @@ class Layout:
             given = None if given is None else np.repeat(given, width, axis=0)
         return Recording(names, series, time_ms, value, codes=book.codes, labels=book.labels, covariates=given)
 
+    def _numbers(self, table: Table) -> list[Float]:
+        remedy = "" if self.series or self.channels else IN_WIDE
+        return [numbers(table, name, remedy) for name in self.values]
+
     def _coded(self, table: Table, book: CodeBook) -> list[Float]:
         """The value columns as numbers of `book`, each code with the label of its row."""
         label = code_cells(table, self.label) if self.label else None
@@ -112,7 +120,7 @@ class Layout:
 
 def _time_columns(path: Path, header: Sequence[str], settings: InputSettings, wanted: str | None) -> tuple[str, ...]:
     if wanted is None:
-        return (_pick(path, header, (settings.time_field, *TIME_COLUMNS)),)
+        return (_pick(path, header, (settings.time_field, *TIME_COLUMNS), "--time-column"),)
     names = (wanted,) if wanted in header else tuple(wanted.split(","))
     if len(names) > MOST_TIME_COLUMNS:
         raise ConfigError(f"{wanted!r}: a time has {MOST_TIME_COLUMNS} columns at most, from year to second")
@@ -126,9 +134,11 @@ def _label_column(header: Sequence[str], settings: InputSettings, columns: Colum
     return columns.label or (settings.label_field if settings.label_field in header else None)
 
 
-def _pick(path: Path, header: Sequence[str], candidates: Sequence[str]) -> str:
+def _pick(path: Path, header: Sequence[str], candidates: Sequence[str], option: str = "") -> str:
+    """The first of `candidates` that is in `header`; `option` would name another one."""
     for candidate in candidates:
         if candidate in header:
             return candidate
     wanted = " or ".join(map(repr, candidates))
-    raise ConfigError(f"{path}: has no column {wanted}: it has {', '.join(header)[:200]}")
+    hint = f" ({option} names another)" if option else ""
+    raise ConfigError(f"{path}: has no column {wanted}{hint}: it has {', '.join(header)[:200]}")

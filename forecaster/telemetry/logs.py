@@ -16,13 +16,21 @@ from forecaster.telemetry.log_limit import LimitedHandler
 log = logging.getLogger("forecaster")
 
 # What a terminal or a viewer of logs takes for more than text: control characters, line ends of Unicode, marks that
-# turn the direction of what follows, and halves of characters.
-UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+# turn the direction of what follows, letters that nobody sees, and halves of characters.
+UNSAFE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
+)
 
 
 def printable(text: str) -> str:
     """`text` on one line that shows what is in it; inside a JSON string it is still the same text."""
-    return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return UNSAFE.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass").hex()  # JSON writes a character beyond 16 bits as two
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 class JsonFormatter(logging.Formatter):

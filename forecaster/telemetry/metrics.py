@@ -136,6 +136,11 @@ class Metrics:
         self.ready_workers = Gauge(
             "forecaster_ready_workers", "Workers that hold a place in the consumer group.", registry=registry
         )
+        self.unread = Gauge(
+            "forecaster_unread_partitions",
+            "Partitions held here but not read: without a leader, or not told yet where they begin.",
+            registry=registry,
+        )
         self._lag_records = PartitionGauge(
             "forecaster_consumer_lag_records", "Records between the position and the end of the partition.", registry
         )

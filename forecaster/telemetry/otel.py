@@ -4,6 +4,7 @@ Names of attributes are those of OpenTelemetry's semantic conventions for messag
 """
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from itertools import islice
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
@@ -22,12 +23,13 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from forecaster import __version__
 from forecaster.config import Settings
 from forecaster.records import Message, RecordBatch
-from forecaster.telemetry.logs import RareWarning
+from forecaster.telemetry.logs import RareWarning, event
 from forecaster.telemetry.metrics import Metrics
 
 MOST_LINKS = 128  # the SDK's own limit
 REQUEST_S = 5.0  # with all tries
 CLOSE_S = 2.0
+GIVE_UP_S = 1.0  # to tell of what is lost
 TRACEPARENT = "traceparent"  # https://www.w3.org/TR/trace-context/
 
 _propagator = TraceContextTextMapPropagator()
@@ -38,7 +40,7 @@ class OtelTraces:
 
     def __init__(self, settings: Settings, metrics: Metrics, exporter: SpanExporter | None = None) -> None:
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # a lost span is counted, and no lost forecast
-        resource = Resource.create({"service.name": "forecaster", "service.version": __version__})
+        resource = _resource(settings.kafka.worker_index)
         sampler = TraceIdRatioBased(settings.tracing.sample_ratio)
         self._provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
         self._exporter = exporter or OTLPSpanExporter(settings.tracing.endpoint, timeout=REQUEST_S)
@@ -80,12 +82,15 @@ class OtelTraces:
         ]
 
     def close(self) -> None:
-        """Implement `Traces.close`: an exporter that cannot give its spans away gives up after `CLOSE_S`."""
-        give_up = threading.Timer(CLOSE_S, self._exporter.shutdown)
-        give_up.daemon = True
-        give_up.start()
-        self._provider.shutdown()
-        give_up.cancel()
+        """Implement `Traces.close`: what cannot be given away within `CLOSE_S` is given up."""
+        last = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
+        last.start()
+        last.join(CLOSE_S)
+        if last.is_alive():
+            self._exporter.shutdown()
+            last.join(GIVE_UP_S)
+        if last.is_alive():  # it never will tell
+            event("spans_lost", logging.WARNING, setting="tracing.endpoint", error="no whole answer by the end")
 
     def _describe(self, span: Span, records: RecordBatch) -> None:
         contexts = producers(records)
@@ -104,6 +109,13 @@ class OtelTraces:
             "forecaster.replayed": int(records.silent.sum()),
             "forecaster.links_left_out": len(contexts) - linked,
         })  # fmt: skip
+
+
+def _resource(worker_index: int) -> Resource:
+    """What tells this worker from all others; an operator's names win over ours."""
+    name = {"service.name": "forecaster", "service.version": __version__}
+    instance = {"service.instance.id": f"{socket.gethostname()}/{worker_index}"}
+    return Resource.create(name | instance).merge(OTELResourceDetector().detect())
 
 
 class _Counted(BatchSpanProcessor):

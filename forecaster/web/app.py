@@ -1,19 +1,25 @@
 """What the live page's server answers: a handful of files that it has read at its start, a search, and the events."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from importlib.resources import files
 
 from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from forecaster.config import WebSettings
 from forecaster.web.answers import as_json
 from forecaster.web.broadcast import Broadcast
 from forecaster.web.guard import Guard
+from forecaster.web.hosts import Hosts
 from forecaster.web.limits import RequestLimit
 
+MOST_SEARCHES = 8  # at once: one runs, beside the loop that sends the frames, the others wait for it
+UNBUFFERED = {"X-Accel-Buffering": "no"}  # nginx, an ingress mostly, would keep frames until it has some kilobytes
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
@@ -24,6 +30,7 @@ class Site:
         self._broadcast, self._fleet = broadcast, broadcast.fleet
         self._caught_up = caught_up
         self._files = served_files()
+        self._searching, self._searches = asyncio.Lock(), 0
 
     def routes(self) -> list[Route]:
         """Where each is found; there is no other path."""
@@ -42,19 +49,26 @@ class Site:
         return Response(self._files[name], media_type=TYPES[name.rpartition(".")[2]])
 
     async def _search(self, request: Request) -> Response:
-        found = self._fleet.search(request.query_params.get("q", ""))
+        if self._searches >= MOST_SEARCHES:
+            return PlainTextResponse("too many searches, try again later\n", 503, {"Retry-After": "1"})
+        self._searches += 1
+        try:
+            async with self._searching:
+                found = await asyncio.to_thread(self._fleet.search, request.query_params.get("q", ""))
+        finally:
+            self._searches -= 1
         return Response(as_json(found), media_type="application/json")
 
     async def _events(self, request: Request) -> Response:
-        if self._unknown(request):
-            return PlainTextResponse("no such series\n", 404)
         if self._broadcast.viewers.full:
             return PlainTextResponse("too many viewers, try again later\n", 503, {"Retry-After": "10"})
-        return StreamingResponse(self._frames(request.query_params.get("name")), media_type="text/event-stream")
+        frames = self._frames(request.query_params)
+        return StreamingResponse(frames, media_type="text/event-stream", headers=UNBUFFERED)
 
-    async def _frames(self, name: str | None) -> AsyncIterator[bytes]:
-        viewer = self._broadcast.enter(name)
+    async def _frames(self, asked: QueryParams) -> AsyncIterator[bytes]:
+        viewer = self._broadcast.enter(asked.get("name"), asked.get("channel"))
         try:
+            yield self._broadcast.opening
             while (frame := await viewer.next()) is not None:
                 yield frame
         finally:
@@ -66,12 +80,12 @@ class Site:
 
 
 def make_app(
-    broadcast: Broadcast, caught_up: Callable[[], bool], per_second: float, clock: Callable[[], float]
+    broadcast: Broadcast, caught_up: Callable[[], bool], web: WebSettings, clock: Callable[[], float]
 ) -> ASGIApp:
-    """The application, with at most `per_second` requests of one client; `clock` gives seconds."""
+    """The application, guarded as `web` says; `clock` gives seconds."""
     site = Starlette(routes=Site(broadcast, caught_up).routes())
     site.router.redirect_slashes = False  # it would redirect to whatever the request calls its host
-    return Guard(site, RequestLimit(per_second), clock)
+    return Guard(site, Hosts(web.host, web.hosts), RequestLimit(web.requests_per_second), clock)
 
 
 def served_files() -> dict[str, bytes]:

@@ -11,6 +11,8 @@ from forecaster.web.vitals import Vitals
 
 EVERY_S = 1.0
 
+Made = dict[tuple[str, str | None], tuple[int, bytes]]  # version and frame by series and channel
+
 
 class Broadcast:
     """Gives every viewer a frame of the fleet each second, with its series where that has moved."""
@@ -18,6 +20,7 @@ class Broadcast:
     def __init__(self, fleet: Fleet, vitals: Vitals, viewers: Viewers, clock: Callable[[], float]) -> None:
         self.fleet, self.viewers = fleet, viewers
         self._vitals, self._clock = vitals, clock
+        self.opening = sse("channels", {"names": fleet.channels}) if fleet.channels else b""  # of every stream
         self.connected: Callable[[], bool] = lambda: False
         self._ended = False
 
@@ -31,13 +34,13 @@ class Broadcast:
         """One frame for everybody."""
         if not len(self.viewers):
             return
-        glance, made = self._glance(), dict[str, tuple[int, bytes]]()
+        glance, made = self._glance(), Made()
         for viewer in self.viewers:
             self.viewers.send(viewer, glance + self._series(viewer, made))
 
-    def enter(self, name: str | None) -> Viewer:
+    def enter(self, name: str | None, channel: str | None = None) -> Viewer:
         """Somebody comes and gets a first frame; the series `name` is drawn from now on."""
-        viewer = self.viewers.enter(name)
+        viewer = self.viewers.enter(name, channel)
         if name is not None:
             self.fleet.watch(name)
         self.viewers.send(viewer, None if self._ended else self._glance() + self._series(viewer, {}))
@@ -61,19 +64,19 @@ class Broadcast:
         glance |= {"viewers": len(self.viewers), "dropped": self.viewers.dropped}
         return sse("fleet", glance | self.fleet.glance(now_ms))
 
-    def _series(self, viewer: Viewer, made: dict[str, tuple[int, bytes]]) -> bytes:
+    def _series(self, viewer: Viewer, made: Made) -> bytes:
         """The frame of its series where it has not seen that; `made` keeps the frames of this turn."""
-        name = viewer.series
+        name, channel = viewer.series, viewer.channel
         if name is None:
             return b""
-        if name not in made:
-            made[name] = self.fleet.version(name), b""
-        version, frame = made[name]
+        if (name, channel) not in made:
+            made[name, channel] = self.fleet.version(name), b""
+        version, frame = made[name, channel]
         if version == viewer.shown:
             return b""
         if not frame:
-            frame = sse("series", self.fleet.series(name))
-            made[name] = version, frame
+            frame = sse("series", self.fleet.series(name, channel))
+            made[name, channel] = version, frame
         viewer.shown = version
         return frame
 

@@ -12,11 +12,12 @@ from forecaster.config import Settings
 from forecaster.formats.json_ticks import MOST_SERIES_BYTES, JsonTickDecoder
 from forecaster.records import RecordBatch
 from forecaster.vocabulary import Vocabulary
-from forecaster.web.answers import Answers, read_head
+from forecaster.web.answers import Answers
+from forecaster.web.fans import FanReader, read_head
 from forecaster.web.observed import Observed
 
 MOST_NAMES = 100_000
-MOST_BYTES = 2**18  # of an answer that is drawn
+MOST_BYTES = 2**20  # of an answer that is drawn
 LISTED = 10  # series in each list
 FOUND = 50  # names in the answer to a search
 SHORTEST, LONGEST = 240, 2_000  # observations that are kept of a series
@@ -30,7 +31,10 @@ class Fleet:
         self._settings, self._coded = settings, coded
         self._length = min(LONGEST, max(SHORTEST, 4 * horizon))
         self._decoder = JsonTickDecoder(settings.input, Vocabulary(()) if coded else None)
-        self._observed = Observed(settings.stream, self._length)
+        self.channels = settings.input.channels
+        self._room = max(1, settings.web.max_series // max(1, len(self.channels)))  # for series that are drawn
+        self._fans = FanReader(self.channels)
+        self._observed = Observed(settings, self._length)
         self._lock = threading.Lock()
         self._seen_ms: dict[str, int] = {}  # by name: when its newest record was written
         self._answers: dict[str, Answers] = {}  # of the series that are drawn
@@ -45,7 +49,7 @@ class Fleet:
             self.counts["unreadable"] += len(ticks.faults)
             for name, row in zip(ticks.series, ticks.record.tolist(), strict=True):
                 self._see(name, int(records.timestamp_ms[row]), now_ms)
-            if len(ticks) and not self._coded and ticks.value.ndim == 1:  # neither codes nor several numbers are drawn
+            if len(ticks) and not self._coded:  # codes are not drawn
                 drawn = ticks.take(np.array([name in self._answers for name in ticks.series]))
                 self._observed.add(int(records.partition[0]), drawn)
 
@@ -74,8 +78,10 @@ class Fleet:
             return
         seen_ms = timestamp_ms if 0 <= timestamp_ms < now_ms else now_ms
         self._seen_ms[name] = max(seen_ms, self._seen_ms.get(name, 0))
-        if name not in self._answers and len(self._answers) < self._settings.web.max_series:
-            self._answers[name] = Answers(self._length)
+        if name not in self._answers and (len(self._answers) < self._room or name in self._watched):
+            self._draw(name)
+        if (answers := self._answers.get(name)) is not None:
+            answers.version += 1
 
     def skip(self, records: int) -> None:
         """Records were not read, for lack of time."""
@@ -91,13 +97,18 @@ class Fleet:
         """Somebody looks at a series: it is drawn from now on, in the place of one that nobody looks at."""
         with self._lock:
             self._watched[name] += 1
-            if name in self._answers or name not in self._seen_ms:
-                return
+            if name not in self._answers and name in self._seen_ms:
+                self._draw(name)
+
+    def _draw(self, name: str) -> None:
+        """Draw a series from now on, where all the room is taken in the place of one that nobody looks at."""
+        if len(self._answers) >= self._room:
             idle = next((one for one in self._answers if one not in self._watched), None)
-            if idle is not None:
-                del self._answers[idle]
-                self._observed.forget(idle)
-                self._answers[name] = Answers(self._length)
+            if idle is None:
+                return
+            del self._answers[idle]
+            self._observed.forget(idle)
+        self._answers[name] = Answers(self._fans, self._length)
 
     def unwatch(self, name: str) -> None:
         """Somebody has stopped looking at a series."""
@@ -110,14 +121,15 @@ class Fleet:
         """The first names that contain `text`, whatever the case, and how many do."""
         wanted = text.casefold()
         with self._lock:
-            found = [name for name in self._seen_ms if wanted in name.casefold()]
+            names = list(self._seen_ms)
+        found = [name for name in names if wanted in name.casefold()]
         return {"total": len(found), "names": heapq.nsmallest(FOUND, found)}
 
     def glance(self, now_ms: int) -> dict[str, Any]:
         """The fleet as a whole: the worst and the stale series, the worst first, and what is not shown."""
         stale_ms = now_ms - self._settings.web.stale_after
         with self._lock:
-            ratios = [(ratio, name) for name, one in self._answers.items() if (ratio := one.ratio) is not None]
+            ratios = [(ratio, name, place) for name, one in self._answers.items() for ratio, place in one.worst()]
             silent = [(seen_ms, name) for name, seen_ms in self._seen_ms.items() if seen_ms < stale_ms]
             names, drawn, first = len(self._seen_ms), len(self._answers), next(iter(self._answers), None)
             counts = dict(self.counts)
@@ -126,11 +138,14 @@ class Fleet:
             "drawn": drawn,
             "first": first,
             "scored": len(ratios),
-            "worst": [{"name": name, "ratio": ratio} for ratio, name in heapq.nlargest(LISTED, ratios)],
+            "worst": [self._bad(*one) for one in heapq.nlargest(LISTED, ratios)],
             "stale": [{"name": name, "silent_ms": now_ms - ms} for ms, name in heapq.nsmallest(LISTED, silent)],
             "stale_count": len(silent),
             "counts": counts,
         }
+
+    def _bad(self, ratio: float, name: str, place: int) -> dict[str, Any]:
+        return {"name": name, "channel": self.channels[place] if self.channels else None, "ratio": ratio}
 
     def version(self, name: str) -> int:
         """Grows whenever there is something new to show of a series."""
@@ -138,11 +153,16 @@ class Fleet:
             answers = self._answers.get(name)
             return 0 if answers is None else answers.version
 
-    def series(self, name: str) -> dict[str, Any]:
-        """What is shown of one series: `time_ms` and `value` are what was observed."""
+    def series(self, name: str, channel: str | None = None) -> dict[str, Any]:
+        """What is shown of one series, or of a channel of it, the first one where there is no such `channel`.
+
+        `time_ms` and `value` are what was observed.
+        """
+        place = self.channels.index(channel) if channel in self.channels else 0
         with self._lock:
             answers = self._answers.get(name)
             times_ms, values = self._observed.of(name)
-            shown = {} if answers is None else answers.shown()
+            shown = {} if answers is None else answers.shown(place)
             seen_ms = self._seen_ms.get(name)
-        return {"name": name, "seen_ms": seen_ms, "time_ms": times_ms, "value": values, **shown}
+        told = {"name": name, "channel": self.channels[place] if self.channels else None, "seen_ms": seen_ms}
+        return told | {"time_ms": times_ms, "value": values[:, place].tolist(), **shown}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from forecaster.config import StreamSettings
+from forecaster.config import Settings
 from forecaster.records import Float, Int, TickBatch
 from forecaster.series import with_room
 from forecaster.windows import Windows
@@ -11,35 +11,35 @@ from forecaster.windows import Windows
 class Observed:
     """The last `length` observations of each series: event times in epoch milliseconds, ascending, and values."""
 
-    def __init__(self, stream: StreamSettings, length: int) -> None:
-        self._windows, self._length = Windows(stream, length), length
+    def __init__(self, settings: Settings, length: int) -> None:
+        channels = settings.input.channels
+        self._windows, self._length = Windows(settings.stream, length, channels=channels), length
         self._time_ms = np.zeros((0, length), np.int64)
-        self._value = np.zeros((0, length))
+        self._value = np.zeros((0, length, max(1, len(channels))))
         self._count = np.zeros(0, np.int64)  # since the series began, or began anew
         self._slot: dict[str, int] = {}
 
     def add(self, partition: int, ticks: TickBatch) -> None:
-        """Take the ticks of one partition, in the order of their records; those of several channels are not drawn."""
-        if ticks.value.ndim > 1:
-            return
+        """Take the ticks of one partition, in the order of their records."""
         ticks = ticks.take(self._windows.grid.is_open(ticks.time_ms))
         where = np.full(len(ticks), partition)
         _, block = self._windows.admit(where, ticks.series, ticks.time_ms, ticks.value)
         self._grow()
         time_ms = self._windows.grid.origin_ms(block.index)
-        for slot, fresh, at_ms, value in zip(block.slot.tolist(), block.fresh, time_ms, block.value, strict=True):
+        rows = block.value.reshape(len(block), self._value.shape[2])
+        for slot, fresh, at_ms, row in zip(block.slot.tolist(), block.fresh, time_ms, rows, strict=True):
             if fresh:
                 self._slot[self._windows.slots.names[slot]] = slot
                 self._count[slot] = 0
             place = self._count[slot] % self._length
-            self._time_ms[slot, place], self._value[slot, place] = at_ms, value
+            self._time_ms[slot, place], self._value[slot, place] = at_ms, row
             self._count[slot] += 1
 
     def of(self, series: str) -> tuple[Int, Float]:
-        """Times and values `[n]` of a series, oldest first; NaN is a missing one."""
+        """Times `[n]` and values `[n, channels]` of a series, oldest first; NaN is a missing one."""
         slot = self._slot.get(series)
         if slot is None:
-            return np.zeros(0, np.int64), np.zeros(0)
+            return np.zeros(0, np.int64), np.zeros((0, self._value.shape[2]))
         count = int(self._count[slot])
         places = np.arange(max(0, count - self._length), count) % self._length
         return self._time_ms[slot, places], self._value[slot, places]
@@ -58,9 +58,9 @@ class Observed:
 
 
 def at(times_ms: Int, values: Float, wanted_ms: Int) -> Float:
-    """The value at each of `wanted_ms` `[n]`, NaN where there is none; `times_ms` ascend."""
+    """The `values` `[m, channels]` at each of `wanted_ms` `[n]`, NaN where there is none; `times_ms` `[m]` ascend."""
     if not len(times_ms):
-        return np.full(len(wanted_ms), np.nan)
+        return np.full((len(wanted_ms), values.shape[1]), np.nan)
     place = np.minimum(np.searchsorted(times_ms, wanted_ms), len(times_ms) - 1)
-    found: Float = np.where(times_ms[place] == wanted_ms, values[place], np.nan)
+    found: Float = np.where((times_ms[place] == wanted_ms)[:, None], values[place], np.nan)
     return found

@@ -22,7 +22,9 @@ from forecaster.kafka.python_connect import prepare_library
 from forecaster.telemetry.logs import event
 from forecaster.web.app import make_app
 from forecaster.web.broadcast import Broadcast
+from forecaster.web.connection import Connection
 from forecaster.web.fleet import Fleet
+from forecaster.web.guard import MOST_HEADERS
 from forecaster.web.reader import TopicReader
 from forecaster.web.viewers import Viewers
 from forecaster.web.vitals import Vitals
@@ -30,7 +32,6 @@ from forecaster.web.vitals import Vitals
 NICENESS = 15  # where every core is busy the forecasts come first
 GRACE_S = 1
 SPARE_CONNECTIONS = 100  # for files and searches, beside those of the viewers
-MOST_HEADERS = 2**14  # bytes
 
 
 def serve_page(settings: Settings, descriptor: int) -> None:
@@ -55,8 +56,8 @@ def serve_page(settings: Settings, descriptor: int) -> None:
 def make_server(web: WebSettings, broadcast: Broadcast, caught_up: Callable[[], bool]) -> "Server":
     """The server of the page, with all that bounds it."""
     config = uvicorn.Config(
-        make_app(broadcast, caught_up, web.requests_per_second, time.monotonic),
-        http="h11", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
+        make_app(broadcast, caught_up, web, time.monotonic),
+        http=Connection, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=10,
         limit_concurrency=web.max_viewers + SPARE_CONNECTIONS, h11_max_incomplete_event_size=MOST_HEADERS,
     )  # fmt: skip

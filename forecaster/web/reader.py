@@ -13,6 +13,7 @@ from forecaster.config import Settings
 from forecaster.errors import ForecasterError
 from forecaster.kafka.python_connect import READING, connection_options, one_line
 from forecaster.kafka.python_history import record_batch
+from forecaster.kafka.python_offsets import log_begins, log_ends
 from forecaster.records import RecordBatch
 from forecaster.telemetry.logs import RareWarning
 
@@ -20,6 +21,7 @@ BEAT_S = 0.25
 BACKLOG_S = 5.0  # of reading that may wait, at the start too
 KEPT_S = 1.0  # of it that is read after a skip: in one piece
 RETRY_S = 2.0
+ANSWER_MS = 10_000
 # What was fetched and is skipped is work for nothing.
 FRUGAL = {"max_partition_fetch_bytes": 2**16, "fetch_max_bytes": 2**20, "auto_offset_reset": "latest"}
 
@@ -64,7 +66,7 @@ class TopicReader:
             return
         parts = [TopicPartition(self._topic, number) for number in sorted(numbers)]
         consumer.assign(parts)
-        begin, end = consumer.beginning_offsets(parts), consumer.end_offsets(parts)
+        begin, end = log_begins(consumer, parts, ANSWER_MS), log_ends(consumer, parts, ANSWER_MS)
         for part in parts:
             start = end[part] - self._share(BACKLOG_S, parts)
             consumer.seek(part, max(begin[part], min(end[part], self._next.get(part.partition, start))))

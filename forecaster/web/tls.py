@@ -2,11 +2,12 @@
 
 import socket
 import ssl
-from contextlib import suppress
+import time
 from pathlib import Path
 
 from forecaster.config import MetricsSettings
 from forecaster.errors import ConfigError
+from forecaster.telemetry.logs import RareWarning
 
 
 class ServerTls:
@@ -18,6 +19,7 @@ class ServerTls:
     def __init__(self, cert: Path, key: Path, client_ca: Path | None) -> None:
         self._cert, self._key, self._client_ca = cert, key, client_ca
         self._context = self._load()
+        self._unread = RareWarning("certificate_not_read", time.monotonic)
 
     @property
     def asks_clients(self) -> bool:
@@ -35,8 +37,10 @@ class ServerTls:
 
     def wrap(self, sock: socket.socket) -> ssl.SSLSocket:
         """The handshake follows with the first read, on the thread of the request."""
-        with suppress(OSError):  # half replaced: the next connection looks again
+        try:
             self._context = self._load()
+        except OSError as error:  # half replaced, perhaps: the next connection looks again
+            self._unread.add(1, setting="metrics.tls_cert_file", file=str(self._cert), error=str(error))
         return self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
 
 

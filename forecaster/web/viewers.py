@@ -9,8 +9,8 @@ QUEUED = 2  # every frame is whole, so that a lost one is no more than a late on
 class Viewer:
     """One that looks at `series`, or at the fleet alone; `shown` is the version of the series it was sent last."""
 
-    def __init__(self, series: str | None) -> None:
-        self.series, self.shown = series, -1
+    def __init__(self, series: str | None, channel: str | None = None) -> None:
+        self.series, self.channel, self.shown = series, channel, -1
         self._frames: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUED)
 
     def offer(self, frame: bytes | None) -> int:
@@ -45,9 +45,9 @@ class Viewers:
         """Whether nobody else is let in."""
         return len(self._all) >= self._most
 
-    def enter(self, series: str | None) -> Viewer:
+    def enter(self, series: str | None, channel: str | None = None) -> Viewer:
         """Somebody comes."""
-        viewer = Viewer(series)
+        viewer = Viewer(series, channel)
         self._all.add(viewer)
         return viewer
 

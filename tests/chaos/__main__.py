@@ -14,6 +14,9 @@ them with what the ticks alone say must be there and with an undisturbed run of 
 nothing of the daemon's code. With --delivery at_least_once the same rows show that it can fail: `doubled`
 is not 0 there, `lost` must be.
 
+With --stream the ticks have channels, covariates, codes or whatever else it names, and the bundle is for those;
+sessions and a change of the clocks come with some. Give the results of each a folder of their own.
+
 With --client librdkafka the daemons read and write by the other library; give its results a folder of their own.
 
 Daemons stop at labelled points inside the client library (`traps`), on a signal to themselves. They are forked
@@ -49,6 +52,7 @@ from chaos.ledger import Ledger, Tally, failed, guarded
 from chaos.proxy import Proxy
 from chaos.rows import ROWS, run_short
 from chaos.scene import Rig
+from chaos.streams import STREAMS
 from chaos.worker import ROOT, Zygote
 
 RESULTS = ROOT / ".cache" / "chaos"
@@ -56,7 +60,7 @@ RESULTS = ROOT / ".cache" / "chaos"
 
 def main() -> None:
     options = _arguments()
-    with rig(options.delivery, options.client, keep=options.keep) as made:
+    with rig(options.delivery, options.client, options.stream, keep=options.keep) as made:
         totals = run_short(made) if options.short else _rows(made, options)
     print(json.dumps({"rows": totals, "failed": [name for name, total in totals.items() if failed(total)]}))
     sys.exit(any(map(failed, totals.values())))
@@ -77,6 +81,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results that runs add to")
     parser.add_argument("--delivery", choices=("exactly_once", "at_least_once"), default="exactly_once")
     parser.add_argument("--client", choices=("kafka-python", "librdkafka"), default="kafka-python")
+    parser.add_argument("--stream", choices=STREAMS, default="values", help="what the ticks are, and the network")
     parser.add_argument("--keep", action="store_true", help="keep the folder with configurations and logs")
     options = parser.parse_args()
     for name in set(options.rows) - ROWS.keys():
@@ -97,7 +102,7 @@ def _continue(rig_: Rig, name: str, ledger: Ledger, count: int | None) -> None:
 
 
 @contextmanager
-def rig(delivery: str, client: str, *, keep: bool = False) -> Iterator[Rig]:
+def rig(delivery: str, client: str, stream: str = "values", *, keep: bool = False) -> Iterator[Rig]:
     """A broker behind a proxy, a zygote and a bundle, in a folder that goes away."""
     folder = Path(tempfile.mkdtemp(prefix="forecaster-chaos-"))
     proxy = Proxy()
@@ -107,7 +112,7 @@ def rig(delivery: str, client: str, *, keep: bool = False) -> Iterator[Rig]:
         broker.start()
         broker.register_second()
         proxy.start(broker.behind_port)
-        yield Rig(folder, delivery, zygote, zygote.bundle(folder / "bundle"), broker, proxy)
+        yield Rig(folder, delivery, zygote, zygote.bundle(folder / "bundle", stream), stream, broker, proxy)
     finally:
         zygote.close()
         proxy.close()

@@ -45,7 +45,7 @@ def other_bundle(state: State, scene: Scene) -> Changes:
     """Everything comes from a daemon with other weights, which has read the same ticks."""
     bundle = scene.rig.folder / "other-bundle"
     if not bundle.exists():
-        scene.rig.zygote.bundle(bundle, seed=2)
+        scene.rig.zygote.bundle(bundle, scene.ticks.stream, seed=2)
     group, topics = unique("other"), scene.other_topics()
     bootstrap, count = scene.rig.broker.bootstrap, scene.ticks.partitions
     config = scene.config(bootstrap, 0, bundle=bundle, topics=topics, group=group)
@@ -58,7 +58,8 @@ def other_bundle(state: State, scene: Scene) -> Changes:
         (number, key.replace(group.encode(), scene.group.encode(), 1)): value for (number, key), value in theirs.items()
     }
     rounds = scene.produced // scene.ticks.series - scene.ticks.shuffled  # those held back are forecast after it
-    scene.unsettled |= {(s, r) for s in range(scene.ticks.series) for r in range(rounds, rounds + SETTLING_ROUNDS)}
+    settling = [scene.ticks.time_ms(round_) for round_ in range(rounds, rounds + SETTLING_ROUNDS)]
+    scene.unsettled |= {(series, time_ms) for series in range(scene.ticks.series) for time_ms in settling}
     return {**dict.fromkeys(state), **renamed}
 
 

@@ -30,7 +30,7 @@ def disk_full(scene: Scene, turn: int) -> Tally:
         broker = KafkaBroker({**SMALL, "log.dirs": str(disk / "data")})
         try:
             broker.start()
-            return _filled(Scene(replace(scene.rig, broker=broker)), disk)
+            return _filled(Scene(replace(scene.rig, broker=broker), scene.ticks), disk)
         finally:
             broker.close()
 
@@ -91,7 +91,7 @@ def clock_back(scene: Scene, turn: int) -> Tally:
     faked = {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
     zygote = Zygote(scene.rig.folder / "compiled", scene.rig.zygote.client, **faked, FAKETIME_DONT_FAKE_MONOTONIC="1")
     try:
-        with Scene(replace(scene.rig, zygote=zygote)) as faked_scene:
+        with Scene(replace(scene.rig, zygote=zygote), scene.ticks) as faked_scene:
             worker = faked_scene.running()
             faked_scene.feed(LOAD)
             faked_scene.wait_progress()

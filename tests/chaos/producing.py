@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Producer
 
-from chaos.ticks import BASE_MS
+from chaos.streams import BASE_MS
 
 WAIT_S = 60.0
 

@@ -34,7 +34,7 @@ class Row:
         started = time.monotonic()
         tally: Tally = {}
         late = 3 if done // self.stretch % 2 else 0  # every other stream holds ticks back to put them in order
-        with Scene(rig, Ticks(shuffled=late)) as scene:
+        with Scene(rig, Ticks(shuffled=late, stream=rig.stream)) as scene:
             for turn in range(done, min(upto, done + self.stretch)):
                 add(tally, self.fault(scene, turn))
             if self.judged and tally["faults"]:
@@ -82,7 +82,7 @@ def run_short(rig: Rig) -> dict[str, Tally]:
     """Each fault of the short run once, on one stream that is judged at the end: figures by row and of the stream."""
     rows: dict[str, Tally] = {}
     started = time.monotonic()
-    with Scene(rig) as scene:
+    with Scene(rig, Ticks(stream=rig.stream)) as scene:
         for turn in range(len(kill_points(exactly_once=rig.exactly_once))):
             add(rows.setdefault("kill", {}), guarded(partial(kill, scene, turn)))
         for name, fault in SHORT.items():

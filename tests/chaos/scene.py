@@ -1,5 +1,6 @@
 """A scene: one stream of numbered ticks on one broker, workers over it, and the judgement of what came out."""
 
+import json
 from collections.abc import Collection
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from kafka.errors import KafkaError
 
 from chaos.oracle import Place, Published, judge, judge_letters
 from chaos.proxy import Proxy
+from chaos.streams import STREAMS
 from chaos.ticks import Ticks
 from chaos.worker import Worker, Zygote
 
@@ -38,11 +40,15 @@ output = "{output}"
 dead_letter = "{dead}"
 state = "{state}"
 create = {create}
+[input]
+{input_section}
 [stream]
+{stream_section}
 step = "1s"
 allowed_lateness = "{lateness}s"
 rebuild_span = "500d"
 [model]
+{model_section}
 bundle = "{bundle}"
 {state_section}
 [metrics]
@@ -53,12 +59,16 @@ port = 0
 
 @dataclass
 class Rig:
-    """What all scenes of one call share; `broker` has a second listener, which `proxy` is in front of."""
+    """What all scenes of one call share; `bundle` is for ticks of `stream`.
+
+    `broker` has a second listener, which `proxy` is in front of.
+    """
 
     folder: Path
     delivery: str
     zygote: Zygote
     bundle: Path
+    stream: str
     broker: KafkaBroker
     proxy: Proxy
 
@@ -72,7 +82,7 @@ class Scene:
     """Topics and group of one stream. `feed` it, start `worker`s, break things, then `verdict`."""
 
     rig: Rig
-    ticks: Ticks = field(default_factory=Ticks)
+    ticks: Ticks
     poll: int = 400
     session: int = SESSION_SECONDS
     produced: int = 0
@@ -88,7 +98,8 @@ class Scene:
         bootstrap = self.rig.broker.bootstrap
         create_topics(bootstrap, {self.topics["input"]: count, self.topics["dead"]: 1})
         # The second broker never runs: its copies are missing from the start, which min.insync.replicas = 1 allows.
-        create_topics(bootstrap, {self.topics["output"]: count}, replicas=(1, 2) if self.rig.broker.second else None)
+        copies = (1, 2) if self.rig.broker.has_second else None
+        create_topics(bootstrap, {self.topics["output"]: count}, replicas=copies)
         create_topics(bootstrap, {self.topics["state"]: count}, **STATE_TOPIC)
 
     def other_topics(self) -> dict[str, str]:
@@ -132,6 +143,7 @@ class Scene:
                 group=group or self.group, session=self.session,
                 deadline=DELIVERY_SECONDS, poll=self.poll, kafka=kafka, create="false", lateness=self.ticks.shuffled,
                 bundle=bundle or self.rig.bundle, state_section=state_section, **(topics or self.topics),
+                **{f"{name}_section": _lines(name, self.ticks.stream) for name in ("input", "stream", "model")},
             )
         )  # fmt: skip
         return path
@@ -222,6 +234,15 @@ class Scene:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+
+def _lines(section: str, stream: str) -> str:
+    """What a section of the configuration says of a stream of that name."""
+    lines = list[str]()
+    for name, value in STREAMS[stream].settings.get(section, {}).items():
+        inner = {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
+        lines += [f"{key} = {json.dumps(one)}" for key, one in inner.items()]
+    return "\n".join(lines)
 
 
 def read_settled(bootstrap: str, topic: str) -> list[Any]:

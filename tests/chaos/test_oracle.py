@@ -7,7 +7,8 @@ import pytest
 
 from chaos.ledger import add, failed
 from chaos.oracle import Published, due, judge, judge_letters
-from chaos.ticks import BASE_MS, STEP_MS, Ticks
+from chaos.streams import BASE_MS, STEP_MS
+from chaos.ticks import Ticks
 
 TICKS = Ticks(series=2, partitions=1)
 PRODUCED = 20
@@ -56,19 +57,38 @@ def test_numbers_within_the_tolerance_of_the_design_are_equal() -> None:
     assert verdict([forecast(0, 0, 5.00001), *ALL[1:]]) == (0, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("said", "other"),
+    [
+        ({"class": "calm"}, {"class": "rough"}),
+        ({"paths": [["low", "high"]]}, {"paths": [["low", "low"]]}),
+        ({"channels": {"x": {"point": [1.0]}}}, {"channels": {"x": {"point": [1.1]}}}),
+        ({"channels": {"x": {"point": [1.0]}}}, {"channels": {"x": None}}),
+        ({"times": [BASE_MS]}, {"times": [BASE_MS + STEP_MS]}),
+        ({"maturity": "ready"}, {"maturity": "warming"}),
+    ],
+)
+def test_whatever_a_message_says_is_compared(said, other) -> None:
+    def published(member: object) -> Published:
+        return Published([Record(json.dumps(json.loads(ALL[0].value) | member).encode())])
+
+    assert judge(TICKS, 1, published(said), published(said))["different"] == 0
+    assert judge(TICKS, 1, published(said), published(other))["different"] == 1
+
+
 def test_what_neither_run_has_is_lost_all_the_same() -> None:
     found = judge(TICKS, PRODUCED, Published(ALL[1:]), Published(ALL[1:]))
     assert found["lost"] == 1
 
 
 def test_forecasts_that_must_be_there_again_are_lost_when_they_are_not() -> None:
-    assert verdict([*ALL, ALL[0]], again={(0, 0)}) == (0, 0, 0)
-    assert verdict(ALL, again={(0, 0)}) == (1, 0, 0)
+    assert verdict([*ALL, ALL[0]], again={(0, BASE_MS)}) == (0, 0, 0)
+    assert verdict(ALL, again={(0, BASE_MS)}) == (1, 0, 0)
 
 
 def test_a_stream_that_holds_ticks_back_does_not_owe_its_last_rounds() -> None:
     shuffled = Ticks(series=2, partitions=1, shuffled=3)
-    assert {round_ for _, round_ in due(shuffled, 20)} == set(range(6))
+    assert {origin for _, origin in due(shuffled, 20)} == {BASE_MS + STEP_MS * round_ for round_ in range(6)}
 
 
 def test_dead_letters_are_counted_by_the_number_that_they_carry() -> None:

@@ -5,8 +5,8 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-BASE_MS = 1_700_000_000_000
-STEP_MS = 1_000
+from chaos.streams import STREAMS
+
 BROKEN_EVERY = 101  # coprime to the number of series: every series has a hole now and then
 
 
@@ -23,12 +23,13 @@ class Ticks:
     """`series` series over `partitions` partitions; tick n is round n // series of series n % series.
 
     Every 101st record is no tick. With `shuffled` rounds, ticks come out of order, though never
-    more than so many rounds late.
+    more than so many rounds late. `stream` names what they are.
     """
 
     series: int = 40
     partitions: int = 4
     shuffled: int = 0
+    stream: str = "values"
 
     def record(self, number: int) -> Numbered:
         """Record `number` of the stream."""
@@ -36,7 +37,8 @@ class Ticks:
         key = f"s{series}".encode()
         if self.is_broken(number):
             return Numbered(series % self.partitions, key, f"broken {number}".encode())
-        content = {"series": f"s{series}", "ts": BASE_MS + STEP_MS * round_, "value": self.value(series, round_)}
+        fields = STREAMS[self.stream].fields(self.value(series, round_), round_)
+        content = {"series": f"s{series}", "ts": self.time_ms(round_), **fields}
         return Numbered(series % self.partitions, key, json.dumps(content).encode())
 
     def place(self, number: int) -> tuple[int, int]:
@@ -46,6 +48,10 @@ class Ticks:
             block, inside = divmod(round_, self.shuffled)
             round_ = block * self.shuffled + (self.shuffled - 1 - inside)
         return series, round_
+
+    def time_ms(self, round_: int) -> int:
+        """The event time of a round."""
+        return STREAMS[self.stream].time_ms(round_)
 
     def value(self, series: int, round_: int) -> float:
         """A wave of the series' own size, with noise that follows from the numbers."""

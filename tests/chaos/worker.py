@@ -41,10 +41,10 @@ class Zygote:
             self._process.stdin.flush()
             return json.loads(self._process.stdout.readline())
 
-    def bundle(self, folder: Path, *, units: tuple[int, ...] = (8,), seed: int = 1) -> Path:
-        """A bundle with drawn weights in `folder`."""
+    def bundle(self, folder: Path, stream: str = "values", *, seed: int = 1) -> Path:
+        """A bundle with drawn weights for ticks of `stream` in `folder`."""
         log = folder.parent / f"{folder.name}.log"
-        answer = self.ask(do="bundle", folder=str(folder), units=units, seed=seed, log=str(log))
+        answer = self.ask(do="bundle", folder=str(folder), stream=stream, seed=seed, log=str(log))
         made = Process(self, answer["pid"], log)
         if made.wait(120) != 0:
             raise RuntimeError(log.read_text())

@@ -83,24 +83,11 @@ def _run(request: dict[str, Any]) -> int:
 
 
 def _bundle(request: dict[str, Any]) -> int:
-    """A small network with drawn weights: what is tested is the way of the ticks, not the forecasts' worth."""
-    from forecaster.bundle.manifest import Manifest
+    from chaos.bundles import drawn
     from forecaster.bundle.store import save_bundle
-    from forecaster.features.settings import FeatureSettings
     from forecaster.networks.kinds import make_engine
-    from forecaster.networks.many_to_many import Network
-    from forecaster.networks.spec import NetworkSettings
 
-    features = FeatureSettings.derive((), 16)
-    shape = NetworkSettings(
-        inputs=len(features.input_names), recents=features.recents, units=tuple(request["units"]), horizon=4,
-        quantiles=(0.1, 0.5, 0.9), dropout=0.0,
-    )  # fmt: skip
-    manifest = Manifest(
-        name="drawn", version="", step_ms=1_000, bar=None, context_length=16, features=features, network=shape,
-        training={},
-    )  # fmt: skip
-    network = Network(shape, seed=request["seed"])
+    manifest, network = drawn(request["stream"], request["seed"])
     engine = make_engine(network)
     engine.warm_up()  # fills the cache of compiled shapes
     while engine.compile_next():

@@ -8,7 +8,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 POM = Path(__file__).with_name("pom.xml")
@@ -112,7 +113,7 @@ class KafkaBroker:
         self._home = Path(tempfile.mkdtemp(prefix="forecaster-kafka-"))
         self._properties = self._home / "server.properties"
         self._process: subprocess.Popen[bytes] | None = None
-        self.second = False
+        self.has_second = False
         tool = self._java("kafka.tools.StorageTool")
         drawn = subprocess.run([*tool, "random-uuid"], check=True, capture_output=True, text=True).stdout.strip()
         self._cluster = drawn.splitlines()[-1]
@@ -120,25 +121,40 @@ class KafkaBroker:
         users = ["--add-scram", "SCRAM-SHA-512=[name={},password={}]".format(*scram)] if scram else []
         self._format(self._properties, *users)
 
-    def register_second(self) -> None:
-        """Let a second broker join the cluster and die: topics may name it for copies that nobody keeps."""
-        port, path = free_port(), self._home / "second.properties"
-        of_first = self._properties.read_text("utf-8").splitlines()
-        kept = [line for line in of_first if not line.partition("=")[0].endswith(("listeners", "protocol.map"))]
-        listeners = f"listeners=PLAINTEXT://127.0.0.1:{port}\nadvertised.listeners=PLAINTEXT://127.0.0.1:{port}\n"
-        protocols = "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
-        own = f"process.roles=broker\nnode.id=2\nlog.dirs={self._home / 'second'}\n{listeners}{protocols}"
-        path.write_text("\n".join(kept) + "\n" + own, "utf-8")
-        self._format(path)
+    @contextmanager
+    def second(self) -> Iterator[None]:
+        """A second broker in the cluster until the end: what only it keeps has no leader from then to the next time."""
+        path = self._home / "second.properties"
+        if not path.exists():
+            self._make_second(path)
+        port = int(path.read_text("utf-8").rpartition(":")[2])
         with (self._home / "second.log").open("ab") as log:
             second = subprocess.Popen(self._java("kafka.Kafka", str(path)), stdout=log, stderr=log)
-        deadline = time.monotonic() + START_TIMEOUT
-        while not _answers(port):
-            if second.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((self._home / "second.log").read_text("utf-8", "replace")[-3000:])
-        second.kill()
-        second.wait()
-        self.second = True
+        try:
+            deadline = time.monotonic() + START_TIMEOUT
+            while not _answers(port):
+                if second.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError((self._home / "second.log").read_text("utf-8", "replace")[-3000:])
+            yield
+        finally:
+            second.terminate()  # killed, it would be named to clients until the first one notices
+            second.wait(timeout=START_TIMEOUT)
+
+    def register_second(self) -> None:
+        """Let a second broker join the cluster and die: topics may name it for copies that nobody keeps."""
+        with self.second():
+            pass
+        self.has_second = True
+
+    def _make_second(self, path: Path) -> None:
+        of_first = self._properties.read_text("utf-8").splitlines()
+        kept = [line for line in of_first if not line.partition("=")[0].endswith(("listeners", "protocol.map"))]
+        listener = f"PLAINTEXT://127.0.0.1:{free_port()}"
+        protocols = "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
+        own = f"process.roles=broker\nnode.id=2\nlog.dirs={self._home / 'second'}\n{protocols}"
+        addresses = f"listeners={listener}\nadvertised.listeners={listener}"
+        path.write_text("\n".join(kept) + "\n" + own + addresses, "utf-8")
+        self._format(path)
 
     def start(self) -> None:
         """Run the broker until it answers; its log is in the text of the error when it does not."""

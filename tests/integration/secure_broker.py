@@ -74,6 +74,7 @@ class SecureBroker:
                 f'{MODULES}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
             ),
             "listener.name.oauth.sasl.enabled.mechanisms": "OAUTHBEARER",
+            "listener.name.oauth.oauthbearer.connections.max.reauth.ms": "3000",
             "listener.name.oauth.oauthbearer.sasl.jaas.config": (
                 f'{MODULES}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";'
             ),

@@ -1,14 +1,18 @@
 """The configuration of docs/examples for multivariate series: trained small, served on a real Kafka, as documented."""
 
 import json
+from contextlib import closing
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from integration.daemon import forecaster
+from integration.daemon import Daemon, forecaster
 from integration.examples import assert_documented, replayed, trained
 from integration.helpers import create_topics, produce, read_topic, wait_until
 from integration.rigs import make_settings
+from integration.test_page import Remote
+from live_page import Stream as Events
 
 from forecaster.config import InputSettings
 from forecaster.kafka.python_history import read_history
@@ -37,11 +41,24 @@ def history(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_example_is_trained_and_served_and_other_channels_are_refused(
+def shown(daemon: Daemon, channel: str) -> dict | None:
+    """What the live page shows of a channel, once the last tick and its forecast are there."""
+    with closing(Events(Remote(daemon), f"/events?name=boiler-0&channel={channel}")) as events:
+        frames = dict(events.next() for _ in range(3))
+    assert tuple(frames["channels"]["names"]) == CHANNELS
+    series = frames["series"]
+    last_ms = START_MS + HOUR_MS * (ROUNDS - 1)
+    return series if series["time_ms"][-1:] == [last_ms] and series.get("origin") == last_ms else None
+
+
+def test_the_example_is_trained_and_served_and_drawn_and_other_channels_are_refused(
     kafka, history, tmp_path, monkeypatch
 ) -> None:
     stream = trained(kafka, tmp_path, "multivariate", history, SMALL, monkeypatch)
+    monkeypatch.setenv("FORECASTER_WEB__ENABLED", "true")
+    monkeypatch.setenv("FORECASTER_WEB__PORT", "0")
     with stream.daemon() as daemon:
+        frames = {name: wait_until(lambda name=name: shown(daemon, name), 60, what="a fan") for name in CHANNELS}
         wait_until(lambda: daemon.metric("forecaster_forecasts_total") >= SERIES * ROUNDS, 60, what="every forecast")
         assert daemon.outcomes() == {"forecast": SERIES * ROUNDS}
         assert daemon.terminate() == 0
@@ -56,6 +73,11 @@ def test_the_example_is_trained_and_served_and_other_channels_are_refused(
             one, two = (whole["channels"][name]["point"] for whole in (message, other))
             np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-3)
     assert not places
+    newest = max((message for message in served if message["series"] == "boiler-0"), key=itemgetter("origin"))
+    for name, frame in frames.items():
+        assert frame["channel"] == name
+        middle = frame["fan"]["levels"].index("0.5")
+        assert frame["fan"]["bands"][middle] == newest["channels"][name]["quantiles"]["0.5"]
     monkeypatch.setenv("FORECASTER_INPUT__CHANNELS", '["temperature", "flow"]')
     refused = forecaster("run", "--config", str(stream.config))
     assert refused.returncode == 2

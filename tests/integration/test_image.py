@@ -7,6 +7,7 @@ the image, a private mount namespace makes its root read-only, and chroot enters
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,17 +54,19 @@ class Image:
         for place in ("etc/forecaster", "proc", "dev", "tmp"):  # as an engine does: mounts need somewhere to be
             (root / place).mkdir(parents=True, exist_ok=True)
 
-    def start(self, *command: str, **options: Any) -> subprocess.Popen:
-        places = {"ROOT": str(self.root), "FILES": str(self._files), "OWNER": self.config["User"]}
+    def start(self, *command: str, alone: bool = False, user: str = "", **options: Any) -> subprocess.Popen:
+        """`command` as the image's user or another; `alone` it is the first process of its container."""
+        places = {"ROOT": str(self.root), "FILES": str(self._files), "OWNER": user or self.config["User"]}
+        spaces = ["--mount", "--propagation", "private", *(["--pid", "--fork"] if alone else [])]
         inside = [*self.config["Env"], *command]
         return subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "bash", "-c", CONFINED, "confined", *inside],
+            ["unshare", *spaces, "bash", "-c", CONFINED, "confined", *inside],
             env={**os.environ, **places}, text=True, **options,
         )  # fmt: skip
 
-    def run(self, *command: str) -> tuple[int, str]:
+    def run(self, *command: str, user: str = "") -> tuple[int, str]:
         """The exit code of `command`, and all that it says."""
-        process = self.start(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = self.start(*command, user=user, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         said, _ = process.communicate(timeout=120)
         return process.returncode, said
 
@@ -126,6 +129,30 @@ def test_without_a_daemon_the_health_check_fails(image: Image) -> None:
     assert said.startswith("forecaster: metrics.port: ")
 
 
+def test_a_signal_ends_the_first_process_of_a_container_while_it_waits_for_a_broker(image: Image) -> None:
+    nowhere = "FORECASTER_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:1"
+    waiting = [nowhere, "forecaster", "remove-members", "--statefulset", "fc", "--replicas", "1"]
+    with image.start(*waiting, alone=True, stderr=subprocess.DEVNULL) as outside:
+        children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children")
+
+        def ended() -> bool:
+            for first in children.read_text("utf-8").split():
+                os.kill(int(first), signal.SIGTERM)
+            return outside.poll() is not None
+
+        try:
+            wait_until(ended, 30, what="the end")
+        finally:
+            outside.kill()
+    assert outside.returncode == 128 + signal.SIGTERM
+
+
+def test_a_platform_may_choose_the_user_and_leave_it_without_a_home(image: Image) -> None:
+    homeless = "unset HOME; exec python -c 'import keras, forecaster.daemon'"
+    code, said = image.run("sh", "-c", homeless, user="1000650000:0")
+    assert code == 0, said
+
+
 def test_nothing_outside_of_tmp_can_be_written(image: Image) -> None:
     for place in ("/", "/etc", "/opt/forecaster", "/usr/bin", "/home"):
         code, said = image.run("touch", f"{place}/written")
@@ -137,6 +164,12 @@ def test_it_has_no_compiler_and_its_environment_no_pip(image: Image) -> None:
     for tool in ("cc", "gcc", "g++", "make", "ld"):
         assert image.run("sh", "-c", f"command -v {tool}")[0] != 0, tool
     assert "No module named pip" in image.run("python", "-m", "pip", "--version")[1]
+
+
+def test_its_environment_has_neither_headers_nor_the_symbols_of_tensorflow(image: Image) -> None:
+    files = [path for path in (image.root / "opt/forecaster").rglob("*") if path.is_file() and not path.is_symlink()]
+    assert sum(path.stat().st_size for path in files) < 1.15e9  # docs/deployment.md: 1.06 GB of 1.61
+    assert [path for path in files if "tensorflow/include" in str(path)] == []
 
 
 def test_its_user_can_become_nobody_else(image: Image) -> None:

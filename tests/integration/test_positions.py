@@ -7,6 +7,7 @@ from types import ModuleType
 import confluent_kafka
 import pytest
 from integration.helpers import create_topics, produce, wait_until
+from integration.kafka_broker import KafkaBroker
 from integration.rigs import LIBRARIES, KafkaRig, Reader, group_of
 from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
 from kafka.errors import NodeNotReadyError
@@ -231,3 +232,37 @@ def test_a_partition_that_is_silently_read_no_more_is_noticed_and_read_again(rig
     wait_until(lambda: reader.poll() is not None and len(reader.values(silent=False)) >= 3, what="the records behind")
     assert reader.values(silent=False) == numbered(5, 8)
     assert ("stuck_partition", 1) in incidents(reader)
+
+
+def move_to_second(rig: KafkaRig, partition: int) -> None:
+    """Have the second broker alone keep a partition of the input topic."""
+    part = TopicPartition(rig.settings.topics.input, partition)
+    with closing(KafkaAdminClient(bootstrap_servers=rig.bootstrap)) as admin:
+        admin.alter_partition_reassignments({part: [2]})
+        wait_until(lambda: not admin.list_partition_reassignments([part]), what="the move")
+
+
+def leaders(rig: KafkaRig) -> list[int]:
+    """The broker that leads each partition of the input topic, -1 for none."""
+    with closing(KafkaAdminClient(bootstrap_servers=rig.bootstrap)) as admin:
+        (found,) = admin.describe_topics([rig.settings.topics.input])
+    return [part["leader_id"] for part in sorted(found["partitions"], key=lambda part: part["partition_index"])]
+
+
+def test_a_partition_without_a_leader_keeps_no_other_from_being_read(
+    rig: KafkaRig, kafka_broker: KafkaBroker | None
+) -> None:
+    if kafka_broker is None:
+        pytest.skip("the broker is not ours to give a second one")
+    rig.send(numbered(0, 5))
+    rig.send(numbered(5, 8), partition=1)
+    with kafka_broker.second():
+        move_to_second(rig, 1)
+    wait_until(lambda: leaders(rig) == [1, -1], what="the loss of the second partition's leader")
+    reader = started(rig).until(5)
+    assert reader.values(silent=False) == numbered(0, 5)
+    assert not reader.client.joined()
+    with kafka_broker.second():
+        reader.until(8)
+    assert reader.values(1, silent=False) == numbered(5, 8)
+    assert reader.client.joined()

@@ -3,6 +3,7 @@
 import logging
 import time
 import traceback
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from integration.daemon import Stream, forecaster
 from integration.helpers import produce, read_topic, wait_until
 from integration.rigs import LIBRARIES, KafkaRig, Library, Reader, group_of, make_settings
 from integration.secure_broker import PASSWORD, USER, SecureBroker, unsigned_token
+from integration.token_endpoint import Endpoint, token_endpoint
 
 from forecaster.errors import RefusedError, RetryableError
 from forecaster.kafka import credentials
@@ -103,7 +105,8 @@ def test_a_listener_of_another_protocol_is_named_once_waiting_has_not_helped(
 def test_a_token_that_has_expired_is_refused(library: Library, secure_broker: SecureBroker, tmp_path: Path) -> None:
     old = tmp_path / "token"
     old.write_text(unsigned_token(USER, seconds=-3_600))
-    assert refusal(library, secure_broker.security("OAUTH", sasl_token_file=str(old))).startswith("kafka.sasl_token")
+    line = refusal(library, secure_broker.security("OAUTH", sasl_token_file=str(old)))
+    assert line.startswith("kafka.sasl_token_file: the broker refuses it")
 
 
 def test_a_secret_shows_in_no_log_and_no_traceback(
@@ -173,6 +176,49 @@ def test_records_go_both_ways_with_a_token_from_a_file(library: Library, secure_
     reader.client.commit()
     rig.close()
     assert rig.output() == [(b"k", b"forecast", [])]
+
+
+@pytest.fixture
+def endpoint(secure_broker: SecureBroker) -> Iterator[Endpoint]:
+    with token_endpoint(secure_broker.authority, (USER, PASSWORD), lambda: unsigned_token(USER)) as endpoint:
+        yield endpoint
+
+
+def of_endpoint(secure_broker: SecureBroker, endpoint: Endpoint, **changes: Any) -> dict[str, Any]:
+    settings = {
+        "sasl_token_file": None,
+        "sasl_token_endpoint": endpoint.url,
+        "sasl_token_ca_file": str(secure_broker.authority.file),
+        "sasl_username": USER,
+        "sasl_password_file": str(secure_broker.password_file),
+    }
+    return secure_broker.security("OAUTH", **settings | changes)
+
+
+def test_records_go_both_ways_with_tokens_of_an_endpoint_that_live_for_a_second(
+    library: Library, secure_broker: SecureBroker, endpoint: Endpoint
+) -> None:
+    endpoint.seconds = 1.0
+    rig = KafkaRig(secure_broker.bootstrap, "exactly_once", library, of_endpoint(secure_broker, endpoint))
+    rig.send([b"tick"])
+    reader = joined(rig)
+    reader.until(1)
+    asked = len(endpoint.asked)
+    wait_until(lambda: (reader.poll(), len(endpoint.asked) > asked + 1)[1], what="fresh tokens")
+    reader.client.publish([Message(rig.settings.topics.output, b"k", b"forecast")])
+    reader.client.commit()
+    rig.close()
+    assert rig.output() == [(b"k", b"forecast", [])]
+
+
+def test_an_endpoint_that_refuses_or_is_away_is_named(
+    library: Library, secure_broker: SecureBroker, endpoint: Endpoint, stranger: Authority
+) -> None:
+    begin = "kafka.sasl_token_endpoint: "
+    for change in ({"sasl_username": "nobody"}, {"sasl_token_ca_file": str(stranger.file)}):
+        assert refusal(library, of_endpoint(secure_broker, endpoint, **change)).startswith(begin + endpoint.url)
+    away = of_endpoint(secure_broker, endpoint, sasl_token_endpoint="https://127.0.0.1:9/")
+    assert refusal(library, away, startup_timeout="2s").startswith(begin + "https://127.0.0.1:9/ gives no token")
 
 
 def test_a_password_that_changes_in_its_file_is_taken_at_the_next_connection(

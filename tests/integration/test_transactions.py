@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 from builders import pipeline
-from integration.helpers import create_topics, read_topic, wait_until
+from integration.helpers import create_topics, produce, read_topic, unique, wait_until
 from integration.kafka_broker import KafkaBroker
 from integration.rigs import LIBRARIES, KafkaRig, Reader, group_of
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -272,7 +272,8 @@ def test_a_state_topic_whose_end_is_lost_while_it_is_read_is_read_anew(
 
     monkeypatch.setattr(state_topic, "KafkaConsumer", Cut)
     monkeypatch.setattr(state_topic, "STALL_SECONDS", 0.5)
-    topic, identity = rig.settings.topics.output, pipeline().identity
+    topic, identity = unique("state"), pipeline().identity
+    create_topics(rig.bootstrap, {topic: 1})
     state = StateTopic(
         topic, {"bootstrap_servers": rig.bootstrap}, lambda number: CheckpointReader("group", number, identity)
     )
@@ -286,3 +287,25 @@ def test_a_state_topic_whose_end_is_lost_while_it_is_read_is_read_anew(
     wait_until(whole, what="the end of the state topic")
     state.close()
     assert len(ends) == 2
+
+
+@of_kafka_python
+def test_state_is_found_where_it_was_written_before_the_state_topic_grew(rig: KafkaRig) -> None:
+    topic, identity = unique("state"), pipeline().identity
+    create_topics(rig.bootstrap, {topic: 1})
+    options = {"bootstrap_servers": rig.bootstrap, "auto_offset_reset": "earliest"}
+
+    def reading() -> StateTopic:
+        return StateTopic(topic, options, lambda number: CheckpointReader("group", number, identity))
+
+    with closing(reading()) as before, closing(reading()) as after:
+        assert before.partition_for(1) == 0
+        produce(rig.bootstrap, topic, [{"key": b"group/1/m0", "value": b"state"}])
+        with closing(KafkaAdminClient(bootstrap_servers=rig.bootstrap)) as admin:
+            admin.create_partitions({topic: 2})
+            wait_until(lambda: len(admin.describe_topics([topic])[0]["partitions"]) == 2, what="the new partition")
+        assert after.partition_for(1) == 1
+        found = wait_until(lambda: (read := after.read([0, 1], 100)).keys() == {0, 1} and read, what="all state")
+        assert (found[0].empty, found[1].empty) == (True, False)
+        before.close()  # so that it asks anew
+        assert before.partition_for(1) == 0, "what a delta lies over is there"

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +12,10 @@ import pytest
 from integration.daemon import Daemon, Stream, forecaster
 from integration.helpers import produce, read_topic, wait_until
 from integration.test_run import assert_equal_forecasts, bundle, published, sine_ticks
+from integration.undisturbed import undisturbed
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
+from otlp import collector
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
@@ -55,10 +61,41 @@ def wait_restarted(daemon: Daemon, times: int) -> None:
     wait_until(daemon.is_ready, 120, what="readiness of both workers")
 
 
-def test_a_worker_killed_in_mid_stream_loses_and_doubles_nothing_and_the_sums_stay_right(kafka, tmp_path, model):
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ExportTraceServiceRequest]]:
+    """What daemons that are started meanwhile tell a collector."""
+    with collector() as (endpoint, taken):
+        monkeypatch.setenv("FORECASTER_TRACING__ENABLED", "true")
+        monkeypatch.setenv("FORECASTER_TRACING__ENDPOINT", endpoint)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+        yield taken
+
+
+def traced(ticks: list[dict]) -> list[dict]:
+    """`ticks` with the contexts of their producers, a trace for each thousand, and one that is none in between."""
+    contexts = [f"00-{1 + n // 1_000:032x}-{7:016x}-01" if n % 50 else "00-junk" for n in range(len(ticks))]
+    return [tick | {"headers": [("traceparent", text.encode())]} for tick, text in zip(ticks, contexts, strict=True)]
+
+
+def assert_traced(spans: list[ExportTraceServiceRequest], forecasts: list, producers: int) -> None:
+    """Both workers told of their batches; these link every producer, and forecasts carry the batch they are of."""
+    workers, batches = set(), []
+    for of in (one for request in spans for one in request.resource_spans):
+        workers |= {item.value.string_value for item in of.resource.attributes if item.key == "service.instance.id"}
+        batches += [span for scope in of.scope_spans for span in scope.spans if not span.parent_span_id]
+    assert {worker.rpartition("/")[2] for worker in workers} == {"0", "1"}
+    linked = {int.from_bytes(link.trace_id) for batch in batches for link in batch.links}
+    assert linked == set(range(1, 1 + producers))
+    carried = Counter(dict(forecast.headers)["traceparent"].decode().split("-")[1] for forecast in forecasts)
+    for batch in batches:
+        made = {item.key: item.value.int_value for item in batch.attributes}.get("forecaster.forecasts", 0)
+        assert carried[batch.trace_id.hex()] == (0 if batch.status.code == Status.STATUS_CODE_ERROR else made)
+
+
+def test_a_worker_killed_in_mid_stream_loses_and_doubles_nothing_and_the_sums_stay_right(kafka, tmp_path, model, spans):
     stream = make_stream(kafka, tmp_path, model, workers=2)
-    alone = make_stream(kafka, tmp_path, model, workers=1)
-    quiet, more, all_ = (sine_ticks(SERIES, range(rounds)) for rounds in (200, 400, 2_000))
+    all_ = traced(sine_ticks(SERIES, range(2_000)))
+    quiet, more = all_[: 200 * SERIES], all_[: 400 * SERIES]
     produce(kafka, stream.input, quiet)
     with stream.daemon() as daemon:
         wait_counted(daemon, len(quiet))
@@ -87,11 +124,8 @@ def test_a_worker_killed_in_mid_stream_loses_and_doubles_nothing_and_the_sums_st
         assert daemon.terminate() == 0
     assert len(pids) == 4
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
-    produce(kafka, alone.input, all_)
-    with alone.daemon() as daemon:
-        wait_counted(daemon, len(all_))
-        assert daemon.terminate() == 0
-    assert_equal_forecasts(published(stream), published(alone))
+    assert_equal_forecasts(published(stream), undisturbed(stream, all_))
+    assert_traced(spans, read_topic(kafka, stream.output), len(all_) // 1_000)
 
 
 def assert_sums(daemon: Daemon, ticks: int) -> None:

@@ -11,9 +11,9 @@ metadata:
 spec:
   accessModes: {{ toJson .claim.accessModes }}
   {{- with .claim.storageClass }}
-  storageClassName: {{ . }}
+  storageClassName: {{ quote . }}
   {{- end }}
   resources:
     requests:
-      storage: {{ .size }}
+      storage: {{ quote .size }}
 {{- end }}

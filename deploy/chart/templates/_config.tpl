@@ -26,10 +26,26 @@
 {{- dig "kafka" "security_protocol" "PLAINTEXT" .Values.config -}}
 {{- end }}
 
+{{- /* Without a space: KEDA takes none between them. */}}
+{{- define "forecaster.bootstrap" -}}
+{{- dig "kafka" "bootstrap_servers" "localhost:9092" .Values.config | nospace -}}
+{{- end }}
+
+{{- /* Two releases are two groups, or each would have a part of the ticks. */}}
+{{- define "forecaster.group" -}}
+{{- dig "kafka" "group_id" (include "forecaster.name" .) .Values.config -}}
+{{- end }}
+
+{{- /* Strimzi's operator calls the user like the object that it makes it from. */}}
+{{- define "forecaster.username" -}}
+{{- dig "kafka" "sasl_username" (ternary (include "forecaster.name" .) "" .Values.strimzi.user.enabled) .Values.config -}}
+{{- end }}
+
 {{- /* How the user of the secret is told: password, token, cert, or nothing. */}}
 {{- define "forecaster.credential" -}}
 {{- if hasPrefix "SASL" (include "forecaster.protocol" .) -}}
-{{- ternary "token" "password" (eq (dig "kafka" "sasl_mechanism" "" .Values.config) "OAUTHBEARER") -}}
+{{- $kafka := dig "kafka" dict .Values.config -}}
+{{- ternary "token" "password" (and (eq (dig "sasl_mechanism" "" $kafka) "OAUTHBEARER") (not $kafka.sasl_token_endpoint)) -}}
 {{- else if and (eq (include "forecaster.protocol" .) "SSL") (include "forecaster.userSecret" .) -}}
 cert
 {{- end -}}
@@ -46,10 +62,11 @@ cert
 
 {{- /* What depends on the pod, over what the user set. */}}
 {{- define "forecaster.settings" -}}
-{{- $kafka := dict -}}
+{{- $kafka := dict "group_id" (include "forecaster.group" .) -}}
 {{- if .Values.kafka.caSecret.name }}{{ $_ := set $kafka "ssl_ca_file" "/etc/kafka/ca.crt" }}{{ end -}}
 {{- $credential := include "forecaster.credential" . -}}
-{{- if eq $credential "password" }}{{ $_ := set $kafka "sasl_password_file" "/etc/kafka/password" }}
+{{- if eq $credential "password" }}
+{{- $_ := merge $kafka (dict "sasl_password_file" "/etc/kafka/password" "sasl_username" (include "forecaster.username" .)) }}
 {{- else if eq $credential "token" }}{{ $_ := set $kafka "sasl_token_file" "/etc/kafka/token" }}
 {{- else if eq $credential "cert" }}
 {{- $_ := merge $kafka (dict "ssl_cert_file" "/etc/kafka/user.crt" "ssl_key_file" "/etc/kafka/user.key") }}
@@ -79,18 +96,25 @@ cert
 {{- if dig "web" "enabled" false .Values.config }}{{ dig "web" "port" 8080 .Values.config }}{{ end -}}
 {{- end }}
 
-{{- /* Ports of the brokers, and of the server that has the bundle; of a secret address the usual one. */}}
+{{- /* The port of an http or https address; of a secret one the usual port. */}}
+{{- define "forecaster.portOf" -}}
+{{- $url := urlParse . -}}
+{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary 80 443 (eq $url.scheme "http")) -}}
+{{- end }}
+
+{{- /* Ports of the brokers, of the server that has the bundle, of the collector of traces, and of the other pods. */}}
 {{- define "forecaster.egressPorts" -}}
 {{- $ports := list -}}
-{{- range splitList "," (dig "kafka" "bootstrap_servers" "localhost:9092" .Values.config) }}
-{{- $ports = append $ports (splitList ":" . | last | trim | int) }}
+{{- range splitList "," (include "forecaster.bootstrap" .) }}
+{{- $ports = append $ports (splitList ":" . | last | int) }}
 {{- end -}}
 {{- if eq .Values.model.source "url" }}
-{{- $url := urlParse .Values.model.url.address -}}
-{{- $usual := ternary 80 443 (eq $url.scheme "http") -}}
-{{- $ports = append $ports (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default $usual | int) -}}
+{{- $ports = append $ports (include "forecaster.portOf" .Values.model.url.address | int) -}}
+{{- end -}}
+{{- if dig "tracing" "enabled" false .Values.config }}
+{{- $ports = append $ports (dig "tracing" "endpoint" "http://localhost:4318" .Values.config | include "forecaster.portOf" | int) -}}
 {{- end -}}
 {{- if and .Values.removeMembers (eq .Values.workload "StatefulSet") }}{{ $ports = append $ports (include "forecaster.metricsPort" . | int) }}{{ end -}}
-{{- if gt (int .Values.training.workers) 1 }}{{ $ports = append $ports 2222 }}{{ end -}}
+{{- if include "forecaster.sharedTraining" . }}{{ $ports = append $ports 2222 }}{{ end -}}
 {{- $ports | uniq | toJson -}}
 {{- end }}

@@ -1,5 +1,6 @@
 {{- define "forecaster.name" -}}
-{{- $name := ternary .Release.Name (printf "%s-forecaster" .Release.Name) (contains "forecaster" .Release.Name) -}}
+{{- $release := .Release.Name | replace "." "-" -}}
+{{- $name := ternary $release (printf "%s-forecaster" $release) (contains "forecaster" $release) -}}
 {{- $name | trunc 40 | trimSuffix "-" -}}
 {{- end }}
 

@@ -5,19 +5,21 @@ automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  fsGroup: 10001
+  {{- with .Values.user }}
+  runAsUser: {{ . }}
+  runAsGroup: {{ . }}
+  fsGroup: {{ . }}
+  {{- end }}
   seccompProfile:
     type: RuntimeDefault
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ quote . }}
   {{- end }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ quote . }}
 {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
@@ -53,6 +55,21 @@ resources:
   {{- toYaml $resources | nindent 2 }}
 {{- end }}
 
+{{- define "forecaster.env" -}}
+{{- if eq .Values.workload "StatefulSet" }}
+- name: FORECASTER_KAFKA__GROUP_INSTANCE_ID # a restarted pod gets its partitions back without a rebalance
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+{{- else if and .Values.keda.enabled (eq (include "forecaster.credential" .) "password") }}
+- name: FORECASTER_KAFKA__SASL_USERNAME # from here KEDA takes it
+  value: {{ include "forecaster.username" . | quote }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{- /* The files of Kafka's secrets: as a volume they follow what is rotated. */}}
 {{- define "forecaster.kafkaVolume" -}}
 {{- $credential := include "forecaster.credential" . -}}
@@ -63,21 +80,21 @@ resources:
     sources:
       {{- with .Values.kafka.caSecret }}{{ if .name }}
       - secret:
-          name: {{ .name }}
+          name: {{ quote .name }}
           items:
-            - {key: {{ .key }}, path: ca.crt}
+            - {key: {{ quote .key }}, path: ca.crt}
       {{- end }}{{ end }}
       {{- with .Values.kafka.userSecret }}{{ if $credential }}
       - secret:
-          name: {{ include "forecaster.userSecret" $ }}
+          name: {{ include "forecaster.userSecret" $ | quote }}
           items:
             {{- if eq $credential "password" }}
-            - {key: {{ .passwordKey }}, path: password}
+            - {key: {{ quote .passwordKey }}, path: password}
             {{- else if eq $credential "token" }}
-            - {key: {{ .tokenKey }}, path: token}
+            - {key: {{ quote .tokenKey }}, path: token}
             {{- else }}
-            - {key: {{ .certKey }}, path: user.crt}
-            - {key: {{ .keyKey }}, path: user.key}
+            - {key: {{ quote .certKey }}, path: user.crt}
+            - {key: {{ quote .keyKey }}, path: user.key}
             {{- end }}
       {{- end }}{{ end }}
 {{- end }}
@@ -96,15 +113,15 @@ resources:
 - name: model
   {{- if eq $model.source "claim" }}
   persistentVolumeClaim:
-    claimName: {{ include "forecaster.modelClaim" . }}
+    claimName: {{ include "forecaster.modelClaim" . | quote }}
     readOnly: true
   {{- else if eq $model.source "imageVolume" }}
   image:
-    reference: {{ $model.image.reference }}
+    reference: {{ quote $model.image.reference }}
     pullPolicy: {{ $model.image.pullPolicy }}
   {{- else }}
   emptyDir:
-    sizeLimit: {{ $model.size }}
+    sizeLimit: {{ quote $model.size }}
   {{- end }}
 {{- end }}
 
@@ -113,9 +130,9 @@ resources:
 {{- $model := .Values.model -}}
 {{- if eq $model.source "image" }}
 - name: model
-  image: {{ $model.image.reference }}
+  image: {{ quote $model.image.reference }}
   imagePullPolicy: {{ $model.image.pullPolicy }}
-  command: [cp, -r, /{{ $model.image.path }}/., /models/]
+  command: [cp, -r, {{ printf "/%s/." $model.image.path | quote }}, /models/]
   {{- include "forecaster.containerSecurity" . | nindent 2 }}
   resources:
     limits:
@@ -127,17 +144,20 @@ resources:
 - name: model
   image: {{ include "forecaster.image" (dict "root" . "gpu" .Values.gpu.count) }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
-  args: [fetch, --url, $(BUNDLE_URL), --sha256, {{ $model.url.sha256 }}, --out, /models/current]
+  args: [fetch, --url, $(BUNDLE_URL), --sha256, {{ quote $model.url.sha256 }}, --out, /models/current]
   env:
     - name: BUNDLE_URL
       {{- with $model.url }}{{ if .secret.name }}
       valueFrom:
         secretKeyRef:
-          name: {{ .secret.name }}
-          key: {{ .secret.key }}
+          name: {{ quote .secret.name }}
+          key: {{ quote .secret.key }}
       {{- else }}
       value: {{ .address | quote }}
       {{- end }}{{ end }}
+    {{- with .Values.extraEnv }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   {{- include "forecaster.containerSecurity" . | nindent 2 }}
   resources:
     limits:
@@ -147,5 +167,8 @@ resources:
       mountPath: /models
     - name: tmp
       mountPath: /tmp
+    {{- with .Values.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
 {{- end }}
 {{- end }}

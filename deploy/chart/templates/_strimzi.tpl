@@ -1,8 +1,8 @@
 {{- define "forecaster.strimziMetadata" -}}
 {{- with .Values.strimzi.namespace }}
-namespace: {{ . }}
+namespace: {{ quote . }}
 {{- end }}
 labels:
-  strimzi.io/cluster: {{ .Values.strimzi.cluster }}
+  strimzi.io/cluster: {{ quote .Values.strimzi.cluster }}
   {{- include "forecaster.labels" . | nindent 2 }}
 {{- end }}

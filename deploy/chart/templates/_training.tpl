@@ -4,8 +4,13 @@
 
 {{- /* A Job is never changed: with other settings or another image it is another one. */}}
 {{- define "forecaster.trainingJobName" -}}
-{{- $what := list (include "forecaster.trainingToml" .) (toJson .Values.training) (toJson .Values.image) .Chart.AppVersion -}}
+{{- $what := list (include "forecaster.trainingToml" .) (include "forecaster.trainingSpec" .) -}}
 {{- include "forecaster.trainingName" . }}-{{ join "\n" $what | sha256sum | trunc 8 -}}
+{{- end }}
+
+{{- /* Whether several pods share a training, or nothing. */}}
+{{- define "forecaster.sharedTraining" -}}
+{{- if and .Values.training.enabled (gt (int .Values.training.workers) 1) }}true{{ end -}}
 {{- end }}
 
 {{- define "forecaster.trainingArguments" -}}
@@ -31,7 +36,7 @@
 
 {{- define "forecaster.trainingSpec" -}}
 {{- $training := .Values.training }}
-{{- $shared := gt (int $training.workers) 1 }}
+{{- $shared := include "forecaster.sharedTraining" . }}
 {{- if $shared }}
 completionMode: Indexed
 completions: {{ $training.workers }}
@@ -63,7 +68,7 @@ template:
     {{- end }}
     containers:
       - name: train
-        image: {{ include "forecaster.image" (dict "root" . "gpu" $training.gpu) }}
+        image: {{ include "forecaster.image" (dict "root" . "gpu" $training.gpu) | quote }}
         imagePullPolicy: {{ .Values.image.pullPolicy }}
         args: {{ include "forecaster.trainingArguments" . }}
         {{- if $shared }}
@@ -105,14 +110,14 @@ template:
       {{- if eq $training.source "claim" }}
       - name: data
         persistentVolumeClaim:
-          claimName: {{ include "forecaster.dataClaim" . }}
+          claimName: {{ include "forecaster.dataClaim" . | quote }}
           readOnly: true
       {{- end }}
       - name: model
         persistentVolumeClaim:
-          claimName: {{ include "forecaster.modelClaim" . }}
+          claimName: {{ include "forecaster.modelClaim" . | quote }}
       {{- with include "forecaster.kafkaVolume" . }}{{ trim . | nindent 6 }}{{ end }}
       - name: tmp
         emptyDir:
-          sizeLimit: {{ .Values.tmpSize }}
+          sizeLimit: {{ quote .Values.tmpSize }}
 {{- end }}

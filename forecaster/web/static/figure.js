@@ -8,7 +8,9 @@ export function figure(frame) {
     rows.get(x)[column] = value;
   };
   const place = axis(frame);
+  const when = new Map(); // milliseconds by x, where they are known
   frame.time_ms.forEach((time, n) => put(place.observed(time, n), 0, frame.value[n]));
+  frame.time_ms.forEach((time, n) => when.set(place.observed(time, n), time));
 
   for (const past of frame.past ?? []) {
     if (!(past.origin >= frame.time_ms[0])) continue; // from before what is kept of the series
@@ -22,8 +24,9 @@ export function figure(frame) {
     for (const column of [1, 2, 3]) put(place.ahead(past.origin, 0.5), column, null);
   }
 
-  const fan = frame.fan;
+  const fan = frame.fan?.bands ? frame.fan : null;
   if (fan) {
+    fan.time_ms?.forEach((time, n) => when.set(place.ahead(fan.origin, fan.step[n]), time));
     const known = fan.aggregate ? undefined : frame.value[frame.time_ms.lastIndexOf(fan.origin)];
     fan.bands.forEach((band, level) => {
       if (known !== undefined && known !== null) put(place.ahead(fan.origin, 0), level + 4, known);
@@ -33,10 +36,16 @@ export function figure(frame) {
 
   const x = [...rows.keys()].sort((a, b) => a - b);
   const columns = Array.from({ length: 4 + (fan?.bands.length ?? 0) }, (_, column) => x.map((one) => rows.get(one)[column]));
-  return { data: [x, ...columns], levels: fan?.levels ?? [], timed: place.timed, newest: place.newest };
+  return { data: [x, ...columns], levels: fan?.levels ?? [], timed: place.timed, when, spread: spread(frame), newest: place.newest };
 }
 
-// Where things lie: at their time in seconds, or without a step at their number, the newest observation at 0.
+// How far apart the numbers of a series lie that are shown.
+export function spread(frame) {
+  const known = [...frame.value, ...(frame.fan?.bands ?? []).flat()].filter((one) => one !== null);
+  return known.reduce((most, one) => Math.max(most, one), -Infinity) - known.reduce((least, one) => Math.min(least, one), Infinity);
+}
+
+// Where things lie: at their time in seconds, or where steps are uneven at their number, the newest observation at 0.
 function axis(frame) {
   const times = frame.time_ms;
   if (frame.step_ms) {

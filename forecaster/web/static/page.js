@@ -1,24 +1,39 @@
 // The live page: frames come in, text and charts go out. Names and everything else from outside are text, never markup.
 import { Chart } from "./chart.js";
+import { spread } from "./figure.js";
+import { Fleet } from "./fleet.js";
 import { Search } from "./search.js";
-import { count, duration, latency, number, rate, share, time } from "./words.js";
+import { count, duration, number, percent, share, time } from "./words.js";
 
 const SILENT_MS = 5000; // frames come every second
 const AGAIN_MS = 5000;
+const DEAD_MS = 15_000; // a connection so silent is given up: after a sleep it may be dead without knowing
 const LISTED_STEPS = 48;
 
 const $ = (id) => document.getElementById(id);
 const chart = new Chart($("chart"), $("readout"));
-let name = new URLSearchParams(location.search).get("name");
+const fleet = new Fleet(choose);
+let [name, channel] = asked(); // channel: null is the first one, or the only one
 let source = null;
 let latest = null; // frame of the series
 let heard = performance.now();
 
+function asked() {
+  const query = new URLSearchParams(location.search);
+  return [query.get("name"), query.get("channel")];
+}
+
+function query() {
+  const parts = Object.entries({ name, channel }).filter(([, value]) => value !== null);
+  return parts.map(([key, value]) => `${key}=${encodeURIComponent(value)}`).join("&");
+}
+
 function connect() {
   source?.close();
-  const mine = new EventSource(name === null ? "/events" : `/events?name=${encodeURIComponent(name)}`);
+  const mine = new EventSource(name === null ? "events" : `events?${query()}`);
   source = mine;
   heard = performance.now();
+  mine.addEventListener("channels", (event) => showChannels(JSON.parse(event.data)));
   mine.addEventListener("fleet", (event) => showFleet(JSON.parse(event.data)));
   mine.addEventListener("series", (event) => showSeries(JSON.parse(event.data)));
   mine.addEventListener("error", () => {
@@ -27,9 +42,9 @@ function connect() {
   });
 }
 
-function choose(chosen, remember = true) {
-  if (remember) history.pushState(null, "", `/series?name=${encodeURIComponent(chosen)}`);
-  name = chosen;
+function choose(chosen, itsChannel = channel, remember = true) {
+  [name, channel] = [chosen, itsChannel];
+  if (remember) history.pushState(null, "", `series?${query()}`);
   waitFor(chosen);
   connect();
 }
@@ -38,7 +53,7 @@ function waitFor(chosen) {
   chart.clear();
   latest = null;
   $("chart").hidden = false;
-  $("name").textContent = chosen ?? "…";
+  Object.assign($("name"), { textContent: chosen ?? "…", title: chosen ?? "" });
   $("facts").textContent = "";
   document.title = chosen === null ? "forecaster" : `${chosen} · forecaster`;
   for (const id of ["legend", "chances", "numbers"]) $(id).hidden = true;
@@ -55,61 +70,26 @@ function tell(state, text) {
   if ($("status").textContent !== text) $("status").textContent = text;
 }
 
-function showFleet(fleet) {
+function showFleet(frame) {
   heard = performance.now();
-  if (fleet.connected) tell("live", "Live");
+  if (frame.connected) tell("live", "Live");
   else tell("lost", "No broker");
-  $("model").textContent = fleet.model ?? "";
-  const figures = {
-    series: count(fleet.series), ticks: rate(fleet.ticks_per_second), lag: count(fleet.lag_records),
-    p50: latency(fleet.p50_s), p99: latency(fleet.p99_s), stale: count(fleet.stale_count),
-  };
-  for (const [key, text] of Object.entries(figures)) document.querySelector(`[data-figure=${key}]`).textContent = text;
-  list("worst", fleet.worst, ({ ratio }) => number(Number(ratio.toFixed(2))), ({ ratio }) => (ratio > 1 ? "bad" : "good"));
-  list("stale", fleet.stale, ({ silent_ms }) => duration(silent_ms), () => "bad");
-  $("foot").textContent = foot(fleet);
-  if (name === null && fleet.first !== null) choose(fleet.first, false);
+  fleet.show(frame);
+  if (name === null && frame.first !== null) choose(frame.first, null, false);
   else if (name === null) nothing("No series yet: the first tick or forecast in Kafka brings one.");
 }
 
-function foot(fleet) {
-  const parts = [`${count(fleet.names)} series seen, ${count(fleet.drawn)} of them drawn, ${count(fleet.scored)} scored`];
-  parts.push(`${count(fleet.viewers)} ${fleet.viewers === 1 ? "viewer" : "viewers"}`);
-  if (fleet.dropped) parts.push(`${count(fleet.dropped)} frames lost by slow viewers`);
-  const { skipped, unreadable, unnamed } = fleet.counts;
-  if (skipped) parts.push(`${count(skipped)} records skipped: the stream is faster than the page reads`);
-  if (unreadable) parts.push(`${count(unreadable)} records unreadable`);
-  if (unnamed) parts.push(`${count(unnamed)} records of more series than are listed`);
-  return parts.join(" · ");
-}
-
-// Buttons stay where they are while their text changes: the focus must not be lost every second.
-function list(id, items, text, look) {
-  const root = $(id);
-  $(`${id}-empty`).hidden = items.length > 0;
-  while (root.children.length > items.length) root.lastChild.remove();
-  while (root.children.length < items.length) root.append(item());
-  items.forEach((one, n) => {
-    const [label, value] = root.children[n].firstChild.children;
-    root.children[n].firstChild.dataset.name = one.name;
-    if (label.textContent !== one.name) Object.assign(label, { textContent: one.name, title: one.name });
-    Object.assign(value, { textContent: text(one), className: look(one) });
-  });
-}
-
-function item() {
-  const row = document.createElement("li");
-  const button = Object.assign(document.createElement("button"), { type: "button" });
-  button.append(document.createElement("span"), document.createElement("b"));
-  button.addEventListener("click", () => choose(button.dataset.name));
-  row.append(button);
-  return row;
+function showChannels({ names }) {
+  const options = names.map((one) => Object.assign(document.createElement("option"), { value: one, textContent: one }));
+  $("channel").replaceChildren(...options);
 }
 
 function showSeries(frame) {
   if (frame.name !== name) return;
   latest = frame;
-  const drawn = "fan" in frame ? frame.fan !== null : frame.time_ms.length > 1;
+  $("choice").hidden = frame.channel === null;
+  $("channel").value = frame.channel;
+  const drawn = "fan" in frame ? frame.fan !== null && knows(frame) : frame.time_ms.length > 1;
   const told = "chances" in frame;
   $("facts").textContent = facts(frame);
   $("legend").hidden = !drawn || told;
@@ -124,25 +104,32 @@ function showSeries(frame) {
   $("chart").hidden = told;
   if (told) showChances(frame.chances);
   $("chart").setAttribute("aria-label", `Chart of ${frame.name}: arrow keys read it`);
-  $("fan-key").textContent = frame.fan ? `forecast, with the ${share(frame.fan.levels)} interval` : "forecast";
+  $("fan-key").textContent = frame.fan?.bands ? `forecast, with the ${share(frame.fan.levels)} interval` : "forecast";
   showNumbers(frame);
 }
 
+// A channel that has had no value has no forecast, and nothing to draw.
+function knows(frame) {
+  return "bands" in frame.fan || frame.value.some((one) => one !== null);
+}
+
 function missing(frame) {
+  if (frame.fan) return "This channel has had no value yet.";
   if ("fan" in frame) return "This forecast is not as it should be, and is not drawn.";
   if (frame.kind) return `Answers of the kind “${frame.kind}” are not drawn.`;
+  if (frame.seen_ms === null) return "Nothing has been seen of this series since the page was started.";
   return frame.time_ms.length ? "One observation so far, and no forecast." : "Seen, but not drawn yet.";
 }
 
 function facts(frame) {
   const last = frame.value.findLast((one) => one !== null);
   const parts = [];
-  if (last !== undefined) parts.push(`${number(last)} now`);
+  if (last !== undefined) parts.push(`${number(last, spread(frame))} now`);
   if (frame.origin !== undefined) parts.push(`forecast at ${time(frame.origin)}`);
-  if (frame.step_ms && frame.fan) parts.push(`${duration(frame.horizon * frame.step_ms)} ahead`);
+  if (frame.fan?.bands) parts.push(frame.step_ms ? `${duration(frame.horizon * frame.step_ms)} ahead` : `${count(frame.horizon)} steps ahead`);
   if (frame.fan?.aggregate) parts.push(`the ${frame.fan.aggregate} of all steps`);
   if (frame.maturity === "warming") parts.push("still warming up");
-  if (typeof frame.ratio === "number") parts.push(`error ${number(Number(frame.ratio.toFixed(2)))} × that of the last value`);
+  if (typeof frame.ratio === "number") parts.push(`error ${number(Number(frame.ratio.toFixed(2)))} × that of the last value, over ${count(frame.scored)} ${frame.scored === 1 ? "forecast" : "forecasts"}`);
   return parts.join(" · ");
 }
 
@@ -152,7 +139,7 @@ function showChances(chances) {
     const bar = document.createElement("i");
     bar.style.width = `${100 * chance}%`;
     row.append(Object.assign(document.createElement("span"), { textContent: label, title: label }));
-    row.append(bar, Object.assign(document.createElement("b"), { textContent: `${number(Number((100 * chance).toFixed(1)))} %` }));
+    row.append(bar, Object.assign(document.createElement("b"), { textContent: percent(chance) }));
     return row;
   });
   $("chances").replaceChildren(...rows);
@@ -160,17 +147,18 @@ function showChances(chances) {
 
 function showNumbers(frame) {
   const fan = frame.fan;
-  $("numbers").hidden = !fan;
-  if (!fan || !$("numbers").open) return;
+  $("numbers").hidden = !fan?.bands;
+  if (!fan?.bands || !$("numbers").open) return;
   const row = (kind, cells) => {
     const made = document.createElement("tr");
     made.append(...cells.map((text) => Object.assign(document.createElement(kind), { textContent: text })));
     return made;
   };
-  const when = (step) => (frame.step_ms ? time(fan.origin + step * frame.step_ms) : `step +${step}`);
+  const when = (step, n) => (fan.time_ms ? time(fan.time_ms[n]) : `step +${step}`);
   $("numbers").querySelector("thead").replaceChildren(row("th", ["when", ...fan.levels]));
   const steps = fan.step.slice(0, LISTED_STEPS);
-  const lines = steps.map((step, n) => row("td", [when(step), ...fan.bands.map((band) => number(band[n]))]));
+  const apart = spread(frame);
+  const lines = steps.map((step, n) => row("td", [when(step, n), ...fan.bands.map((band) => number(band[n], apart))]));
   $("numbers").querySelector("tbody").replaceChildren(...lines);
 }
 
@@ -197,16 +185,21 @@ function paintTheme() {
 
 $("theme").addEventListener("click", nextTheme);
 $("numbers").addEventListener("toggle", () => latest && showNumbers(latest));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paintTheme);
+for (const media of ["(prefers-color-scheme: dark)", "print"]) matchMedia(media).addEventListener("change", paintTheme);
 addEventListener("popstate", () => {
-  name = new URLSearchParams(location.search).get("name");
+  [name, channel] = asked();
   waitFor(name);
   connect();
 });
 setInterval(() => {
-  if (performance.now() - heard > SILENT_MS) tell("lost", "Reconnecting…");
+  const silent_ms = document.hidden ? 0 : performance.now() - heard;
+  if (silent_ms > SILENT_MS) tell("lost", "Reconnecting…");
+  if (silent_ms > DEAD_MS) connect();
 }, 1000);
-new Search($("search"), $("found"), $("count"), choose);
+// A browser has six connections to one server: tabs that nobody sees leave them to the others.
+document.addEventListener("visibilitychange", () => (document.hidden ? source.close() : connect()));
+$("channel").addEventListener("change", () => choose(name, $("channel").value));
+new Search($("search"), $("found"), $("count"), (chosen) => choose(chosen));
 paintTheme();
 waitFor(name);
 connect();

@@ -19,7 +19,7 @@ export class Search {
 
   async ask() {
     const number = ++this.asked;
-    const answer = await fetch(`/search?q=${encodeURIComponent(this.input.value)}`).catch(() => null);
+    const answer = await fetch(`search?q=${encodeURIComponent(this.input.value)}`).catch(() => null);
     if (number !== this.asked || document.activeElement !== this.input) return; // overtaken
     if (!answer?.ok) return this.show([], "The search does not answer.");
     const { names, total } = await answer.json();

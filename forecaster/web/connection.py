@@ -1,0 +1,66 @@
+"""A connection to the page whose client must get on: ask once it has connected, take what it has asked for."""
+
+import asyncio
+from operator import attrgetter
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+ASK_S = 10.0  # for a whole request, from the connection's start or the last answer
+TAKE_S = 60.0  # for the next piece of an answer: frames are lost meanwhile
+
+
+class Connection(H11Protocol):
+    """uvicorn's own, which would wait for ever for a request that never ends and for a client that never reads."""
+
+    idle_since: float | None  # None while it is answered
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Where there are too many already, the one that has been idle longest makes room."""
+        ours = (one for one in self.connections if isinstance(one, Connection))
+        idle = [one for one in ours if one.idle_since is not None]
+        if idle and len(self.connections) + 1 >= (self.limit_concurrency or float("inf")):
+            min(idle, key=attrgetter("idle_since")).end()
+        super().connection_made(transport)
+        self._stuck: asyncio.TimerHandle | None = None
+        self._wait()
+
+    def handle_events(self) -> None:
+        """Once a request is whole, its answer may take its time."""
+        super().handle_events()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.idle_since = None
+            self._late.cancel()
+
+    def on_response_complete(self) -> None:
+        """The next request has as long as the first one."""
+        self._wait()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """The client takes nothing: what has been sent fills all there is room for."""
+        super().pause_writing()
+        self._stuck = self.loop.call_later(TAKE_S, self.end)
+
+    def resume_writing(self) -> None:
+        """It has taken something."""
+        super().resume_writing()
+        self._move()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        super().connection_lost(exc)
+        self._late.cancel()
+        self._move()
+
+    def end(self) -> None:
+        """Break off; it counts no longer, although its socket is closed a little later."""
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def _wait(self) -> None:
+        self.idle_since = self.loop.time()
+        self._late = self.loop.call_later(ASK_S, self.end)
+
+    def _move(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
