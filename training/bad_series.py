@@ -39,7 +39,9 @@ def _fault(data: Sequences, runs: list[int], horizon: int, *, coded: bool) -> st
     if not len(known):
         return f"all of its {len(values)} observations from {begin} on are missing"
     if max(int(data.length[run]) for run in runs) <= horizon:
-        return f"too short: {len(values)} observations from {begin} on, none a horizon of {horizon} before another"
+        anew = ": each gap longer than stream.max_gap begins it anew" if len(runs) > 1 else ""
+        count = f"{len(values)} observations from {begin} on"
+        return f"too short: {count}, none a horizon of {horizon} before another{anew}"
     if not coded and (known == known[0]).all():
         return f"constant: each of its {len(known)} values from {begin} on is {known[0]:g}"
     return None

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from forecaster.errors import ConfigError
 from forecaster.networks.encoder_decoder import EncoderDecoder
 from forecaster.networks.many_to_many import Network
 from forecaster.records import Float
@@ -56,10 +57,14 @@ def _inverse_softplus(apart: Float) -> Float:
 def _errors(examples: Examples) -> np.ndarray:
     """Scaled errors of the baseline `[n, outputs]` at origins spread over the training part, NaN where not known.
 
-    A step that no origin has an actual for has the errors of the last step that has one.
+    A step that no origin has an actual for has the errors of the last step that has one. Raises `ConfigError` where
+    none has one.
     """
     target, weight = examples.targets(spread(examples.table.data.first, examples.rounds, ORIGINS))
     errors = np.where(weight > 0, target, np.nan)
     known = weight.max(axis=0) > 0
+    if not known.any():
+        setting = "horizon" if examples.aggregate is None else "aggregate"
+        raise ConfigError(f"model.{setting}: so much is missing that it is known of no origin of the training part")
     latest = np.maximum.accumulate(np.where(known, np.arange(len(known)), 0))
     return errors[:, latest]

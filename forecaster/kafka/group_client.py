@@ -25,7 +25,7 @@ from forecaster.kafka.python_connect import (
     wire,
 )
 from forecaster.kafka.restore import Start
-from forecaster.kafka.watch import Watchdog
+from forecaster.kafka.watch import Ends, Watchdog
 from forecaster.records import Message, RecordBatch
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class GroupClient:
         self._group, self._publisher, self._placement = group, publisher, placement
         self._transactional = settings.delivery == "exactly_once"
         self._watchdog = Watchdog(settings.kafka.stuck_timeout)
+        self._ends = Ends()
         self._name = ""  # of this member, as the group gave it
         self._member = Member("", settled=False, metadata=None)  # when the records in hand were polled
         self._source = ""
@@ -143,7 +144,7 @@ class GroupClient:
         return self._group.lookup is not None and not self._places.unplaced and self._member.settled
 
     def lag(self) -> Mapping[int, Lag]:
-        """Implement `Client.lag` from what the last fetches told; asks the broker nothing."""
+        """Implement `Client.lag` from what the last fetches and `Ends` told; asks the broker nothing."""
         return {number: self._lag(number) for number in self._places.of}
 
     def unread(self) -> int:
@@ -205,6 +206,7 @@ class GroupClient:
         self._places.release(numbers)
         self._commits.forget(numbers)
         self._placement.forget(numbers)
+        self._ends.forget(numbers)
 
     def _watch(self, *, full: bool) -> None:
         """Notice a topic that was made anew, and a partition that is silently read no more."""
@@ -212,6 +214,8 @@ class GroupClient:
         self._source = source or before
         if before and source not in ("", before):
             self._release(list(self._places.of))
+        if full:
+            self._ends.ask(self._group.lookup, self._topic, self._places.of)
         stuck = self._watchdog.stuck(self._group.lookup, self._topic, self._read_to, full=full)
         if stuck:
             text = f"{self._topic}: partitions {stuck} are not read although records wait: connecting anew"
@@ -279,7 +283,8 @@ class GroupClient:
             raise routed(error, what) from None
 
     def _lag(self, number: int) -> Lag:
-        position, end = self._group.progress(number)
+        position, fetched = self._group.progress(number)
+        end = self._ends.of(number, fetched)
         records = 0 if end is None or position is None else max(0, end - position)
         newest = self._places.of[number].time_ms
         age = 0.0 if newest is None else max(0.0, self._clock() - newest / 1_000)

@@ -26,7 +26,7 @@ ANSWER_SECONDS = 5.0
 MOST_BYTES = 2**16  # of an answer
 UNTOLD_SECONDS = 60.0  # that a token is used whose answer does not say how long it lives
 RENEWED_AT = 0.8  # of its life
-AGAIN_SECONDS = 5.0  # after a renewal that failed
+AGAIN_SECONDS = 2.0  # after a failure: the libraries try to connect several times a second
 MOST_WHY = 300  # letters of what a refusal tells
 REFUSED = frozenset((400, 401, 403))
 
@@ -41,27 +41,29 @@ class TokenEndpoint:
     def __init__(self, kafka: KafkaSettings, clock: Callable[[], float] = time.time) -> None:
         self._kafka, self._clock, self._secret = kafka, clock, password(kafka)
         self._granted = Granted("", 0.0)
-        self._renew_at = 0.0
+        self._failure = KafkaConnectionError()
+        self._ask_at = 0.0
         self._lock = threading.Lock()
 
     def __call__(self) -> Granted:
         """The token of now; raises `KafkaConnectionError` that names the setting where there is none."""
         with self._lock:
             now = self._clock()
-            if now >= self._renew_at:
+            if now >= self._ask_at:
                 self._renew(now)
+            if now >= self._granted.ends:
+                raise type(self._failure)(*self._failure.args)  # again and again: one object would keep every traceback
             return self._granted
 
     def _renew(self, now: float) -> None:
         try:
             self._granted = self._ask(now)
         except KafkaConnectionError as error:
-            if now >= self._granted.ends:
-                raise
-            event("token_not_renewed", logging.WARNING, error=error.args[0])
-            self._renew_at = now + AGAIN_SECONDS
+            self._failure, self._ask_at = error, now + AGAIN_SECONDS
+            if now < self._granted.ends:
+                event("token_not_renewed", logging.WARNING, error=error.args[0])
         else:
-            self._renew_at = now + RENEWED_AT * (self._granted.ends - now)
+            self._ask_at = now + RENEWED_AT * (self._granted.ends - now)
 
     def _ask(self, now: float) -> Granted:
         where = f"kafka.sasl_token_endpoint: {self._kafka.sasl_token_endpoint}"

@@ -1,7 +1,7 @@
-"""Finds a partition that stands still although its end moves."""
+"""Finds a partition that stands still although its end moves, and how far a client is behind that has much in hand."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +11,38 @@ from kafka.errors import KafkaError
 from forecaster.kafka.python_offsets import log_ends, with_leader
 
 ANSWER_MS = 1_000
+ENDS_EVERY_S = 15.0
+
+
+class Ends:
+    """Where logs end, asked of the broker while polls are full.
+
+    A library knows the end as of its last fetch. What that brought keeps a slow daemon busy for minutes, in which the
+    lag would seem to shrink while it grows.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, int] = {}
+        self._asked = 0.0
+
+    def ask(self, lookup: Any, topic: str, numbers: Iterable[int]) -> None:
+        """Have the ends of now, if those known are old; without an answer those known are kept."""
+        now = time.monotonic()
+        if now - self._asked < ENDS_EVERY_S:
+            return
+        self._asked = now
+        parts = with_leader(lookup, [TopicPartition(topic, number) for number in numbers])
+        with suppress(KafkaError):
+            self._known = {part.partition: end for part, end in log_ends(lookup, parts, ANSWER_MS).items()}
+
+    def of(self, number: int, fetched: int | None) -> int | None:
+        """The end of a partition, whose last fetch told of `fetched`: the later of the two, where any is known."""
+        return max((end for end in (fetched, self._known.get(number)) if end is not None), default=None)
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Ask anew: these partitions may be of another topic now."""
+        for number in numbers:
+            self._known.pop(number, None)
 
 
 class Watchdog:

@@ -4,12 +4,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 import orjson
 
 from forecaster.records import Bool, Float, Int
-from forecaster.web.fans import TOLD, FanReader, Head, chances, columns
+from forecaster.web.fans import TOLD, UNREADABLE, FanReader, Head, chances, columns
 from forecaster.web.observed import at
 
 FEWEST_FANS, MOST_FANS = 2, 24  # of the past that are kept of a series
@@ -79,7 +78,7 @@ class Answers:
                 told |= {"past": [fan for fan in fans if fan]}
             if head.kind in TOLD:
                 told |= {"chances": chances(self._value)}
-        except msgspec.DecodeError:
+        except UNREADABLE:
             told |= {"fan": None, "past": []}
         return told
 
@@ -96,7 +95,7 @@ class Answers:
             return None
         try:
             point = self._reader.points(past.head, past.value)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return None
         off = np.where(known, np.abs(np.stack([point, np.broadcast_to(last, actual.shape)]) - actual), 0.0)
         return np.where(scored, off.sum(axis=1) / np.maximum(1, known.sum(axis=0)), np.nan)

@@ -1,11 +1,14 @@
 """A connection to the page whose client must get on: ask once it has connected, take what it has asked for."""
 
 import asyncio
+import time
 from operator import attrgetter
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-ASK_S = 10.0  # for a whole request, from the connection's start or the last answer
+from forecaster.telemetry.logs import RareWarning
+
+ASK_S = 15.0  # for a whole request, from the connection's start or the last answer
 TAKE_S = 60.0  # for the next piece of an answer: frames are lost meanwhile
 
 
@@ -13,13 +16,14 @@ class Connection(H11Protocol):
     """uvicorn's own, which would wait for ever for a request that never ends and for a client that never reads."""
 
     idle_since: float | None  # None while it is answered
+    cut = RareWarning("page_connections_cut", time.monotonic)  # of all of them
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Where there are too many already, the one that has been idle longest makes room."""
         ours = (one for one in self.connections if isinstance(one, Connection))
         idle = [one for one in ours if one.idle_since is not None]
         if idle and len(self.connections) + 1 >= (self.limit_concurrency or float("inf")):
-            min(idle, key=attrgetter("idle_since")).end()
+            min(idle, key=attrgetter("idle_since")).end("too many at once")
         super().connection_made(transport)
         self._stuck: asyncio.TimerHandle | None = None
         self._wait()
@@ -39,7 +43,7 @@ class Connection(H11Protocol):
     def pause_writing(self) -> None:
         """The client takes nothing: what has been sent fills all there is room for."""
         super().pause_writing()
-        self._stuck = self.loop.call_later(TAKE_S, self.end)
+        self._stuck = self.loop.call_later(TAKE_S, self.end, "takes nothing")
 
     def resume_writing(self) -> None:
         """It has taken something."""
@@ -52,14 +56,20 @@ class Connection(H11Protocol):
         self._late.cancel()
         self._move()
 
-    def end(self) -> None:
-        """Break off; it counts no longer, although its socket is closed a little later."""
+    def end(self, why: str | None) -> None:
+        """Break off, with a warning if there is a reason; it counts no longer, although it is closed a little later."""
+        if why is not None:
+            self.cut.add(1, why=why)
         self.connections.discard(self)
         self.transport.abort()
 
     def _wait(self) -> None:
         self.idle_since = self.loop.time()
-        self._late = self.loop.call_later(ASK_S, self.end)
+        self._late = self.loop.call_later(ASK_S, self._give_up)
+
+    def _give_up(self) -> None:
+        begun, _ = self.conn.trailing_data
+        self.end("asks too slowly" if begun else None)  # browsers open connections that they may not need
 
     def _move(self) -> None:
         if self._stuck is not None:

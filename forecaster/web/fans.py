@@ -16,6 +16,8 @@ LEVEL = r"0\.[0-9]{1,17}"
 TOLD = ("class", "symbols")  # kinds that are probabilities
 MOST_POINTS = 400  # of a fan that are sent: a longer horizon is thinned
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what whoever writes to a topic can cause
+
 EventTime = Annotated[int, Meta(ge=0, lt=END_OF_TIME_MS)]
 
 
@@ -83,7 +85,7 @@ _read_chances = msgspec.json.Decoder(Chances).decode
 class FanReader:
     """Reads the messages of one model, of which each has a fan for every one of its `channels`, or a single one.
 
-    Its methods raise `msgspec.DecodeError` for what is no whole fan, whoever has put it into the topic.
+    Its methods raise one of `UNREADABLE` for what is no whole fan, whoever has put it into the topic.
     """
 
     def __init__(self, channels: Sequence[str]) -> None:
@@ -108,7 +110,7 @@ class FanReader:
 
 
 def chances(value: bytes) -> dict[str, float]:
-    """Probabilities by label or code; raises `msgspec.DecodeError`."""
+    """Probabilities by label or code; raises one of `UNREADABLE`."""
     read = _read_chances(value)
     return read.probabilities or read.next
 

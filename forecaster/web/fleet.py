@@ -5,7 +5,6 @@ import threading
 from collections import Counter
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from forecaster.config import Settings
@@ -13,7 +12,7 @@ from forecaster.formats.json_ticks import MOST_SERIES_BYTES, JsonTickDecoder
 from forecaster.records import RecordBatch
 from forecaster.vocabulary import Vocabulary
 from forecaster.web.answers import Answers
-from forecaster.web.fans import FanReader, read_head
+from forecaster.web.fans import UNREADABLE, FanReader, read_head
 from forecaster.web.observed import Observed
 
 MOST_NAMES = 100_000
@@ -62,7 +61,7 @@ class Fleet:
     def _take_answer(self, value: bytes, timestamp_ms: int, now_ms: int) -> None:
         try:
             head = read_head(value) if len(value) <= MOST_BYTES else None
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             head = None
         if head is None or not 0 < len(head.series.encode()) <= MOST_SERIES_BYTES:
             self.counts["unreadable"] += 1

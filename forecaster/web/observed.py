@@ -12,8 +12,10 @@ class Observed:
     """The last `length` observations of each series: event times in epoch milliseconds, ascending, and values."""
 
     def __init__(self, settings: Settings, length: int) -> None:
-        channels = settings.input.channels
-        self._windows, self._length = Windows(settings.stream, length, channels=channels), length
+        channels, stream = settings.input.channels, settings.stream
+        if stream.step is not None and stream.max_gap is not None:  # to fill more leaves nothing of what was before
+            stream = stream.model_copy(update={"max_gap": min(stream.max_gap, length * stream.step)})
+        self._windows, self._length = Windows(stream, length, channels=channels), length
         self._time_ms = np.zeros((0, length), np.int64)
         self._value = np.zeros((0, length, max(1, len(channels))))
         self._count = np.zeros(0, np.int64)  # since the series began, or began anew

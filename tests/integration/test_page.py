@@ -1,10 +1,13 @@
 """The live page beside a real daemon on a real Kafka."""
 
+import fcntl
 import json
 import os
 import re
 import signal
 import subprocess
+import sys
+import termios
 import urllib.request
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +21,7 @@ from live_page import Stream as Events
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 SERIES = 3
+PIPE_BYTES = 2**12  # the smallest pipe: less than the metrics take
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +83,27 @@ def test_the_page_tells_the_latency_of_the_last_minute(daemon, kafka):
     wait_until(lambda: latency() != "not told yet", what="the first metrics")
     produce(kafka, daemon.stream.input, sine_ticks(SERIES, range(60, 70)))
     assert wait_until(latency, what="a latency") > 0
+
+
+def test_a_page_that_stands_still_holds_up_neither_the_forecasts_nor_the_probes(daemon, kafka):
+    page = wait_until(lambda: page_process(daemon), what="a page")
+    before = daemon.metric("forecaster_forecasts_total")
+    os.kill(page, signal.SIGSTOP)
+    pipe = os.open(f"/proc/{page}/fd/0", os.O_RDONLY)
+
+    def is_full() -> bool:
+        return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder) == PIPE_BYTES
+
+    try:
+        assert fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES) == PIPE_BYTES
+        wait_until(is_full, what="a pipe so full that the daemon waits to write")
+        produce(kafka, daemon.stream.input, sine_ticks(SERIES, range(70, 90)))
+        wait_until(lambda: daemon.metric("forecaster_forecasts_total") == before + 20 * SERIES, what="every forecast")
+        assert daemon.is_ready()
+        assert is_full()
+    finally:
+        os.kill(page, signal.SIGCONT)
+        os.close(pipe)
 
 
 def test_a_page_that_is_killed_is_started_again_on_the_same_port_and_the_daemon_goes_on(daemon):

@@ -13,7 +13,7 @@ from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
 from kafka.errors import NodeNotReadyError
 
 from forecaster.errors import ForecasterError, RetryableError
-from forecaster.kafka import python_group, rdkafka_group
+from forecaster.kafka import python_group, rdkafka_group, watch
 from forecaster.kafka.python_connect import READING
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
@@ -232,6 +232,19 @@ def test_a_partition_that_is_silently_read_no_more_is_noticed_and_read_again(rig
     wait_until(lambda: reader.poll() is not None and len(reader.values(silent=False)) >= 3, what="the records behind")
     assert reader.values(silent=False) == numbered(5, 8)
     assert ("stuck_partition", 1) in incidents(reader)
+
+
+def test_the_lag_counts_what_came_while_what_was_fetched_is_handed_out(
+    rig: KafkaRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "ENDS_EVERY_S", 0.0)
+    rig.send(numbered(0, 100))
+    reader = started(rig, max_poll_records=10).until(10)
+    rig.send(numbered(100, 300))
+    rig.send(numbered(0, 7), partition=1)
+    reader.poll()
+    behind = [300 - len(reader.values(0)), 7 - len(reader.values(1))]
+    assert [reader.client.lag()[number].records for number in (0, 1)] == behind
 
 
 def move_to_second(rig: KafkaRig, partition: int) -> None:

@@ -91,14 +91,18 @@
 
 {{- define "forecaster.scalingChecks" -}}
 {{- $keda := .Values.keda -}}
+{{- $shutdown := dig "kafka" "shutdown_timeout" "30s" .Values.config -}}
+{{- if le (float64 .Values.terminationGracePeriodSeconds) (include "forecaster.seconds" $shutdown | float64) -}}
+{{- fail (printf "terminationGracePeriodSeconds: %v does not outlast config.kafka.shutdown_timeout = %s" .Values.terminationGracePeriodSeconds $shutdown) -}}
+{{- end -}}
 {{- if and $keda.enabled (ne .Values.workload "Deployment") -}}
 {{- fail "keda.enabled: scales workload = Deployment; the static members of a StatefulSet do not leave the group by themselves" -}}
 {{- end -}}
 {{- if and $keda.enabled (gt (int $keda.minReplicas) (int $keda.maxReplicas)) -}}
 {{- fail (printf "keda.minReplicas: %v is more than keda.maxReplicas, %v" $keda.minReplicas $keda.maxReplicas) -}}
 {{- end -}}
-{{- if and $keda.enabled (eq (include "forecaster.credential" .) "token") -}}
-{{- fail "keda.enabled: KEDA cannot read the token of sasl_mechanism = OAUTHBEARER from a Secret" -}}
+{{- if and $keda.enabled (eq (dig "kafka" "sasl_mechanism" "" .Values.config) "OAUTHBEARER") -}}
+{{- fail "keda.enabled: the chart has no trigger for config.kafka.sasl_mechanism = OAUTHBEARER" -}}
 {{- end -}}
 {{- end }}
 

@@ -96,13 +96,19 @@ cert
 {{- if dig "web" "enabled" false .Values.config }}{{ dig "web" "port" 8080 .Values.config }}{{ end -}}
 {{- end }}
 
+{{- /* Seconds in a duration as settings have them. */}}
+{{- define "forecaster.seconds" -}}
+{{- $unit := get (dict "ms" 0.001 "s" 1 "min" 60 "h" 3600 "d" 86400 "w" 604800) (regexFind "[a-z]+" .) -}}
+{{- mulf (regexFind "[0-9]+" .) $unit -}}
+{{- end }}
+
 {{- /* The port of an http or https address; of a secret one the usual port. */}}
 {{- define "forecaster.portOf" -}}
 {{- $url := urlParse . -}}
 {{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary 80 443 (eq $url.scheme "http")) -}}
 {{- end }}
 
-{{- /* Ports of the brokers, of the server that has the bundle, of the collector of traces, and of the other pods. */}}
+{{- /* Ports of the brokers, of whoever has the bundle, gives tokens or collects traces, and of the other pods. */}}
 {{- define "forecaster.egressPorts" -}}
 {{- $ports := list -}}
 {{- range splitList "," (include "forecaster.bootstrap" .) }}
@@ -110,6 +116,9 @@ cert
 {{- end -}}
 {{- if eq .Values.model.source "url" }}
 {{- $ports = append $ports (include "forecaster.portOf" .Values.model.url.address | int) -}}
+{{- end -}}
+{{- with dig "kafka" "sasl_token_endpoint" "" .Values.config }}
+{{- $ports = append $ports (include "forecaster.portOf" . | int) -}}
 {{- end -}}
 {{- if dig "tracing" "enabled" false .Values.config }}
 {{- $ports = append $ports (dig "tracing" "endpoint" "http://localhost:4318" .Values.config | include "forecaster.portOf" | int) -}}

@@ -71,8 +71,13 @@ template:
         image: {{ include "forecaster.image" (dict "root" . "gpu" $training.gpu) | quote }}
         imagePullPolicy: {{ .Values.image.pullPolicy }}
         args: {{ include "forecaster.trainingArguments" . }}
-        {{- if $shared }}
+        {{- if or $shared .Values.extraEnv }}
         env:
+          {{- with .Values.extraEnv }}
+          {{- toYaml . | nindent 10 }}
+          {{- end }}
+        {{- end }}
+        {{- if $shared }}
           - name: JOB # of a CronJob another one each time
             valueFrom:
               fieldRef:
@@ -103,6 +108,9 @@ template:
           {{- with include "forecaster.kafkaMount" . }}{{ trim . | nindent 10 }}{{ end }}
           - name: tmp
             mountPath: /tmp
+          {{- with .Values.extraVolumeMounts }}
+          {{- toYaml . | nindent 10 }}
+          {{- end }}
     volumes:
       - name: config
         configMap:
@@ -120,4 +128,7 @@ template:
       - name: tmp
         emptyDir:
           sizeLimit: {{ quote .Values.tmpSize }}
+      {{- with .Values.extraVolumes }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
 {{- end }}
