@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from integration.forked import Forked
 from integration.helpers import tool, unique, wait_until
 from integration.kafka_broker import free_port
 from kafka import KafkaConsumer, TopicPartition
@@ -67,7 +68,7 @@ class Reader:
 
     def __init__(self, kafka: str, folder: Path, patch: pytest.MonkeyPatch, small: dict[str, str]) -> None:
         self.kafka, self.folder, self.port = kafka, folder, free_port()
-        self.daemon: subprocess.Popen[bytes] | None = None
+        self.daemon: Forked | None = None
         topics = {name: unique(name) for name in ("ticks", "forecasts", "dlq", "state")}
         self._replaced = {"localhost:9092": kafka, "BROKER:9092": kafka, "localhost:9108": f"127.0.0.1:{self.port}"}
         self._replaced |= {"-t forecasts.dlq": f"-t {topics['dlq']}", "-t forecasts.state": f"-t {topics['state']}"}
@@ -123,10 +124,8 @@ class Reader:
 
     def _start(self, command: str) -> str:
         assert self.daemon is None, "one daemon a page"
-        with (self.folder / "daemon.log").open("w") as log:
-            self.daemon = subprocess.Popen(
-                [sys.executable, "-m", "forecaster", *shlex.split(command, comments=True)[1:]], stderr=log
-            )
+        arguments, log = shlex.split(command, comments=True)[1:], self.folder / "daemon.log"
+        self.daemon = Forked(arguments, os.devnull, str(log))
         wait_until(lambda: self._get("/readyz") == "ok\n", 240, what="readiness")
         return ""
 

@@ -25,26 +25,37 @@ from builders import (
 
 from forecaster.config import Settings
 from forecaster.engines.carried import Engine
+from forecaster.networks.kinds import AnyNetwork
 from forecaster.networks.many_to_many import Network
 
 
-def main(path: Path) -> None:
-    found = {}
-    for name, made in {"gru": network(), "lstm": network(cell="lstm"), "maximum": network(aggregate="max")}.items():
-        found |= {f"{name} {what}": value for what, value in computed(made).items()}
-    path.write_text(json.dumps(found | multivariate() | drawn()))
-
-
-def computed(made: Network) -> dict[str, Any]:
-    draw, found = np.random.default_rng(0), {}
+def answers() -> dict[str, Any]:
+    """By what was asked: forecasts, states and paths, as lists."""
+    draw, gru, lstm = np.random.default_rng(0), network(), network(cell="lstm")
     ticks = [Tick(f"s{n % 30}", n // 30, float(value)) for n, value in enumerate(draw.normal(20, 3, 600))]
-    over_windows = segment_network(short_windows="masked"), encoder_decoder(attention="additive")
-    for one, few in ((made, ticks), *((one, ticks[:120]) for one in over_windows)):
-        outputs = run(pipeline(made=one), records_of(few), [1, 31, 40, 400, 597])
-        found[f"forecasts {one.settings.kind} {one.settings.attention}"] = np.concatenate(
-            [output.forecasts.quantiles / output.forecasts.scale[:, None, None] for output in outputs]
-        ).tolist()
-    settings = made.settings
+    made = {"gru": gru, "lstm": lstm, "maximum": network(aggregate="max")}
+    over_windows = {
+        "segment": segment_network(short_windows="masked"),
+        "attention": encoder_decoder(attention="additive"),
+    }
+    return {
+        **{name: forecasts(one, ticks) for name, one in made.items()},
+        **{name: forecasts(one, ticks[:120]) for name, one in over_windows.items()},
+        **{f"{one.settings.cell} {what}": value for one in (gru, lstm) for what, value in carried(one).items()},
+        **multivariate(),
+        **drawn(),
+    }
+
+
+def forecasts(made: AnyNetwork, ticks: list[Tick]) -> Any:
+    outputs = run(pipeline(made=made), records_of(ticks), [1, 31, 40, 400, 597])
+    told = [output.forecasts.quantiles / output.forecasts.scale[:, None, None] for output in outputs]
+    return np.concatenate(told).tolist()
+
+
+def carried(made: Network) -> dict[str, Any]:
+    """What is computed of rows of inputs, the state in memory and on the device."""
+    found, draw, settings = {}, np.random.default_rng(0), made.settings
     inputs = draw.normal(0, 1, (20, 9, settings.inputs)).astype(np.float32)
     recent = draw.normal(0, 1, (20, settings.outputs, settings.recents)).astype(np.float32)
     for resident in (None, 64):
@@ -69,7 +80,8 @@ def drawn() -> dict[str, Any]:
     ticks = [Tick(f"s{n % 7}", n // 7, ("up", "flat", "down")[n % 3]) for n in range(70)]
     for cell in ("gru", "lstm"):
         (told,) = run(pipeline(made=code_network(cell=cell)), records_of(ticks))
-        found |= {f"{cell} next": told.forecasts.probabilities.tolist(), cell: told.forecasts.paths.tolist()}
+        codes = {"next": told.forecasts.probabilities, "codes": told.forecasts.paths}
+        found |= {f"{cell} {what}": value.tolist() for what, value in codes.items()}
     ticks = [Tick(f"s{n % 7}", n // 7, float(value)) for n, value in enumerate(draw.normal(20, 3, 70))]
     (told,) = run(pipeline(made=path_network()), records_of(ticks))
     found["paths"] = (told.forecasts.paths / told.forecasts.scale[:, None, None]).tolist()
@@ -77,4 +89,4 @@ def drawn() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    Path(sys.argv[1]).write_text(json.dumps(answers()))

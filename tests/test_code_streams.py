@@ -5,7 +5,19 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from builders import CONTEXT, START_MS, Row, Tick, code_network, manifest, pipeline, published, records_of, run
+from builders import (
+    CONTEXT,
+    START_MS,
+    Row,
+    Tick,
+    code_network,
+    compiled,
+    manifest,
+    pipeline,
+    published,
+    records_of,
+    run,
+)
 from checkpoints import checkpointed
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -233,12 +245,13 @@ def test_state_in_the_codes_of_another_vocabulary_is_not_used(codes):
 @given(st.integers(1, 9), st.integers(0, 2**16))
 @settings(max_examples=30, deadline=None)
 def test_the_batched_generator_goes_on_as_one_path_at_a_time_does(series, seed):
-    made, draw = code_network(), np.random.default_rng(seed)
-    engine = make_engine(made)
+    made, draw, slot = code_network(), np.random.default_rng(seed), np.arange(series)
+    engine = compiled(made)
     horizon, paths, sampling = made.settings.horizon, made.sampling.paths, made.sampling
     history = draw.integers(0, 4, (series, 6))
-    engine.grow(series)
-    hidden = engine.advance(np.arange(series), history[..., None].astype(np.float32), np.ones((series, 6), bool))[:, -1]
+    engine.grow(9)
+    engine.forget(slot)
+    hidden = engine.advance(slot, history[..., None].astype(np.float32), np.ones((series, 6), bool))[:, -1]
     uniform = draw.random((series, horizon, paths), np.float32)
     probabilities, drawn = engine.answers(hidden, uniform).fetch()
     for n in range(series):

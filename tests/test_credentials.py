@@ -74,13 +74,16 @@ def test_an_encrypted_key_needs_its_password_and_asks_no_terminal(authority: Aut
 
 
 @pytest.mark.parametrize(("content", "why"), [(b"", "is empty"), (b"\n", "is empty"), (b"\xff", "it is no text")])
-def test_a_password_file_without_a_password_is_named(tmp_path: Path, content: bytes, why: str) -> None:
+def test_a_password_file_without_a_password_is_named(
+    mutual: dict[str, Any], tmp_path: Path, content: bytes, why: str
+) -> None:
     file = tmp_path / "password"
     file.write_bytes(content)
     scram = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "u"}
-    line = refusal(**scram, sasl_password_file=file)
-    assert line.startswith("kafka.sasl_password_file: ")
-    assert line.endswith(why)
+    for name, security in (("sasl_password_file", scram), ("ssl_key_password_file", mutual)):
+        line = refusal(**security, **{name: file})
+        assert line.startswith(f"kafka.{name}: ")
+        assert line.endswith(why)
 
 
 @pytest.mark.parametrize("content", ["two\nlines", "two words", "b\u00e4r", "a\x01auth=b"])

@@ -127,10 +127,11 @@ def test_every_option_of_forecaster_that_is_told_exists() -> None:
 
 
 def test_every_configuration_on_a_page_loads(tmp_path) -> None:
-    for page, text in TEXTS.items():
-        for found in re.findall(r"(?ms)^```toml.*?\n(.*?)^```$", text):
-            (tmp_path / "page.toml").write_text(found, "utf-8")
-            assert load_settings(tmp_path / "page.toml"), page
+    found = [(page, toml) for page, text in TEXTS.items() for toml in re.findall(r"(?ms)^```toml.*?\n(.*?)^```$", text)]
+    assert found
+    for page, toml in found:
+        (tmp_path / "page.toml").write_text(toml, "utf-8")
+        assert load_settings(tmp_path / "page.toml"), page
 
 
 def test_every_record_of_the_guide_to_feeds_is_read_with_the_settings_above_it() -> None:

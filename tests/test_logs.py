@@ -49,13 +49,20 @@ def test_a_burst_of_one_reason_is_cut_and_its_rest_counted_once() -> None:
     written.say("checkpoint_refused", 50, reason="corrupt")
     assert written.events() == ["checkpoint_refused"] * 3
     assert [line.get("more_withheld") for line in written.lines()] == [None, None, "within this minute"]
-    written.clock.advance(61)
+    written.clock.advance(60)
     written.say("stopped", level=logging.INFO)
     assert written.events()[3:] == ["warnings_withheld", "stopped"]
     assert (written.lines()[3]["of"], written.lines()[3]["count"]) == ("checkpoint_refused", 47)
     written.clock.advance(61)
     written.say("stopped", level=logging.INFO)
     assert written.events().count("warnings_withheld") == 1
+
+
+def test_of_a_minute_that_had_no_more_than_are_allowed_nothing_is_told() -> None:
+    written = Written(per_minute=3)
+    written.say("broker_failure", 3)
+    written.handler.close()
+    assert written.events() == ["broker_failure"] * 3
 
 
 def test_every_minute_has_its_own_allowance_and_every_line_is_written_or_counted() -> None:

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from builders import START_MS, Tick, assert_equal, path_network, pipeline, published, records_of, run
+from builders import START_MS, Tick, assert_equal, compiled, path_network, pipeline, published, records_of, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cells import REFERENCES
 
 from forecaster.config import Settings
 from forecaster.networks.cells import CELLS
-from forecaster.networks.kinds import make_engine
 from forecaster.recording import Recording
 from training.fit import train
 from training.gru import gru
@@ -116,7 +115,7 @@ def slow_path(made, state, origin, recent, uniform):
 @settings(max_examples=20, deadline=None)
 def test_the_batched_generator_draws_as_one_path_at_a_time_does(cell, series, seed):
     made, draw = path_network(cell=cell), np.random.default_rng(seed)
-    shape, engine, arrays = made.settings, make_engine(made), len(CELLS[cell].state)
+    shape, engine, arrays = made.settings, compiled(made), len(CELLS[cell].state)
     widths = np.repeat(shape.units, arrays).tolist()
     states = [draw.normal(0, 0.5, (series, units)).astype(np.float32) for units in widths]
     origin = draw.normal(0, 1, (series, shape.inputs)).astype(np.float32)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from integration.forked import Forked
+from integration.helpers import unique, wait_until
 from integration.kafka_broker import free_port
 from safetensors.numpy import load_file
 
@@ -43,32 +45,30 @@ def folder(tmp_path_factory) -> Path:
     return made
 
 
-def start(folder: Path, out: str, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "forecaster", "train", "--config", str(folder / "train.toml")]
-    command += ["--input", str(folder / "history.csv"), "--out", str(folder / out)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+class Training:
+    """A `forecaster train` of the history; `said` is all that it has said so far."""
 
+    def __init__(self, folder: Path, out: str, **environment: str) -> None:
+        command = ["train", "--config", str(folder / "train.toml"), "--input", str(folder / "history.csv")]
+        self._log = folder / unique(out)
+        self.process = Forked([*command, "--out", str(folder / out)], os.devnull, str(self._log), **environment)
 
-def until(process: subprocess.Popen, text: str) -> str:
-    """What `process` has said up to the line that has `text`."""
-    said = ""
-    for line in process.stderr:
-        said += line
-        if text in line:
-            return said
-    raise AssertionError(f"never said {text!r}: {said}")
+    def said(self) -> str:
+        return self._log.read_text("utf-8") if self._log.exists() else ""
 
+    def until(self, text: str) -> None:
+        wait_until(lambda: text in self.said() or self.process.poll() is not None, 120, what=repr(text))
+        assert text in self.said()
 
-def end(process: subprocess.Popen) -> tuple[int, list[str]]:
-    said = process.communicate(timeout=120)[1]
-    return process.returncode, said.splitlines()
+    def end(self) -> tuple[int, list[str]]:
+        code = self.process.wait(120)
+        return code, self.said().splitlines()
 
 
 @pytest.fixture(scope="module")
 def whole(folder) -> dict[str, np.ndarray]:
     """The weights of a training that nothing interrupted."""
-    code, said = end(start(folder, "whole"))
+    code, said = Training(folder, "whole").end()
     assert code == 0, said
     assert not (folder / "whole.training").exists()
     return load_file(folder / "whole" / "weights.safetensors")
@@ -76,23 +76,23 @@ def whole(folder) -> dict[str, np.ndarray]:
 
 def test_a_training_that_is_stopped_then_killed_ends_with_the_bits_of_one_that_was_not(folder, whole) -> None:
     out, kept = folder / "again", folder / "again.training"
-    stopped = start(folder, "again")
-    until(stopped, "epoch 1/80")
-    stopped.send_signal(signal.SIGTERM)
-    code, said = end(stopped)
+    stopped = Training(folder, "again")
+    stopped.until("epoch 1/80")
+    stopped.process.send_signal(signal.SIGTERM)
+    code, said = stopped.end()
     assert code == 128 + signal.SIGTERM
     assert said[-1].startswith(f"forecaster: training stopped: {kept} keeps ")
     assert said[-1].endswith(" epochs, the same command goes on")
     assert not out.exists()
 
-    killed = start(folder, "again")
-    said = until(killed, "epoch ")
-    assert "going on after epoch " in said
-    killed.kill()
-    end(killed)
+    killed = Training(folder, "again")
+    killed.until("epoch ")
+    assert "going on after epoch " in killed.said()
+    killed.process.kill()
+    killed.end()
     assert not out.exists()
 
-    code, said = end(start(folder, "again"))
+    code, said = Training(folder, "again").end()
     assert code == 0, said
     assert not kept.exists()
     found = load_file(out / "weights.safetensors")
@@ -105,23 +105,23 @@ def test_a_training_that_is_stopped_then_killed_ends_with_the_bits_of_one_that_w
 
 
 @pytest.fixture
-def two_workers(folder) -> Iterator[list[subprocess.Popen]]:
+def two_workers(folder) -> Iterator[list[Training]]:
     """Two processes that train one model, chief first."""
     addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
-    processes = []
+    started = []
     for index in range(2):
         place = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        processes.append(start(folder, f"shared-{index}", TF_CONFIG=json.dumps(place)))
-    yield processes
-    for process in processes:
-        process.kill()
-        process.communicate()
+        started.append(Training(folder, f"shared-{index}", TF_CONFIG=json.dumps(place)))
+    yield started
+    for training in started:
+        training.process.kill()
+        training.end()
 
 
 def test_two_processes_end_with_the_weights_of_one(folder, whole, two_workers) -> None:
     chief, worker = two_workers
-    assert end(chief)[0] == 0
-    assert end(worker)[0] == 0
+    assert chief.end()[0] == 0
+    assert worker.end()[0] == 0
     found = load_file(folder / "shared-0" / "weights.safetensors")
     for name, array in whole.items():
         np.testing.assert_allclose(found[name], array, atol=1e-4)

@@ -1,15 +1,16 @@
 """A real `forecaster run` process on a real broker, and what an operator sees of it."""
 
+import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from integration.forked import Forked
 from integration.helpers import create_topics, unique, wait_until
 from integration.kafka_broker import free_port
 
@@ -19,10 +20,9 @@ START_TIMEOUT = 120.0
 
 def forecaster(*arguments: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
     """Run one command of the command line to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "forecaster", *arguments],
-        capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT,
-    )  # fmt: skip
+    with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:
+        code = Forked(arguments, out.name, err.name).wait(timeout)
+        return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
 
 
 class Stream:
@@ -58,10 +58,8 @@ port = {self.port}
     @contextmanager
     def daemon(self) -> Iterator["Daemon"]:
         """A daemon that has joined the group; killed at the end if it still runs."""
-        with tempfile.TemporaryFile("w+") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "forecaster", "run", "--config", str(self.config)], stderr=log, cwd=ROOT
-            )
+        with tempfile.NamedTemporaryFile("r") as log:
+            process = Forked(["run", "--config", str(self.config)], os.devnull, log.name)
             running = Daemon(self, process, log)
             try:
                 wait_until(running.is_ready, START_TIMEOUT, what="readiness")
@@ -75,7 +73,7 @@ port = {self.port}
 class Daemon:
     """The process and its metrics endpoint."""
 
-    def __init__(self, stream: Stream, process: subprocess.Popen[bytes], log: object) -> None:
+    def __init__(self, stream: Stream, process: subprocess.Popen[bytes] | Forked, log: object) -> None:
         self.stream, self.process, self._log = stream, process, log
 
     def log(self) -> str:
