@@ -56,7 +56,7 @@ class Placement:
         """
         if not alone:
             self._lookup_ms = FIRST_LOOKUP_MS
-        parts = with_leader(consumer, [TopicPartition(self._topic, number) for number in numbers])
+        parts = with_leader(consumer, [TopicPartition(self._topic, number) for number in numbers], self._lookup_ms)
         if not parts:
             raise RetryableError(f"could not {LOOK_UP}: partitions {sorted(numbers)} of {self._topic} have no leader")
         try:

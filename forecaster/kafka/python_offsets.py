@@ -1,19 +1,28 @@
 """Where logs begin and end, asked through kafka-python, of partitions that may have no leader."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 from kafka import TopicPartition
-from kafka.errors import LeaderNotAvailableError
+from kafka.errors import KafkaError, LeaderNotAvailableError
+
+from forecaster.kafka.python_connect import refresh_metadata
 
 
-def with_leader(consumer: Any, parts: Collection[TopicPartition]) -> set[TopicPartition]:
-    """Those of `parts` that have a leader in the newest metadata; where one has none, newer ones are asked for."""
-    cluster = consumer._cluster  # noqa: SLF001
-    found = {part for part in parts if cluster.leader_for_partition(part) not in (None, -1)}
+def with_leader(consumer: Any, parts: Collection[TopicPartition], timeout_ms: int) -> set[TopicPartition]:
+    """Those of `parts` that have a leader; where one has none by the last metadata, newer ones are waited for."""
+    found = _led(consumer, parts)
     if len(found) < len(parts):
-        cluster.request_update()
+        with suppress(KafkaError):  # no answer in time: the next call asks again
+            refresh_metadata(consumer, timeout_ms)
+        found = _led(consumer, parts)
     return found
+
+
+def _led(consumer: Any, parts: Collection[TopicPartition]) -> set[TopicPartition]:
+    cluster = consumer._cluster  # noqa: SLF001
+    return {part for part in parts if cluster.leader_for_partition(part) not in (None, -1)}
 
 
 def log_begins(consumer: Any, parts: Collection[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:

@@ -31,7 +31,7 @@ class Ends:
         if now - self._asked < ENDS_EVERY_S:
             return
         self._asked = now
-        parts = with_leader(lookup, [TopicPartition(topic, number) for number in numbers])
+        parts = with_leader(lookup, [TopicPartition(topic, number) for number in numbers], ANSWER_MS)
         with suppress(KafkaError):
             self._known = {part.partition: end for part, end in log_ends(lookup, parts, ANSWER_MS).items()}
 
@@ -79,7 +79,7 @@ class Watchdog:
         ends: dict[TopicPartition, int] = {}
         if standing:
             with suppress(KafkaError):  # the broker is away: nobody reads anything
-                ends = log_ends(lookup, with_leader(lookup, standing), ANSWER_MS)
+                ends = log_ends(lookup, with_leader(lookup, standing, ANSWER_MS), ANSWER_MS)
         stuck = [part.partition for part, end in ends.items() if end > standing[part]]
         if stuck:
             self.forget()
