@@ -14,6 +14,8 @@ def with_leader(consumer: Any, parts: Collection[TopicPartition], timeout_ms: in
     """Those of `parts` that have a leader; where one has none by the last metadata, newer ones are waited for."""
     found = _led(consumer, parts)
     if len(found) < len(parts):
+        for topic in {part.topic for part in parts}:
+            consumer._cluster.add_topic(topic)  # noqa: SLF001  # it forgets one that was away, and asks no more
         with suppress(KafkaError):  # no answer in time: the next call asks again
             refresh_metadata(consumer, timeout_ms)
         found = _led(consumer, parts)
