@@ -54,6 +54,13 @@ def shown(daemon, series: str) -> tuple[dict, dict]:
         return events.next()[1], events.next()[1]
 
 
+def forecast(daemon, kafka: str, rounds: range) -> None:
+    """Have the daemon forecast these rounds of every series, to the last one."""
+    before = daemon.metric("forecaster_forecasts_total")
+    produce(kafka, daemon.stream.input, sine_ticks(SERIES, rounds))
+    wait_until(lambda: daemon.metric("forecaster_forecasts_total") == before + len(rounds) * SERIES, what="all of them")
+
+
 def page_process(daemon) -> int:
     """The process that holds the page, a child of the daemon's."""
     children = subprocess.run(
@@ -81,13 +88,12 @@ def test_the_page_tells_the_latency_of_the_last_minute(daemon, kafka):
         return shown(daemon, "s1")[0].get("p50_s", "not told yet")
 
     wait_until(lambda: latency() != "not told yet", what="the first metrics")
-    produce(kafka, daemon.stream.input, sine_ticks(SERIES, range(60, 70)))
+    forecast(daemon, kafka, range(60, 70))
     assert wait_until(latency, what="a latency") > 0
 
 
 def test_a_page_that_stands_still_holds_up_neither_the_forecasts_nor_the_probes(daemon, kafka):
     page = wait_until(lambda: page_process(daemon), what="a page")
-    before = daemon.metric("forecaster_forecasts_total")
     os.kill(page, signal.SIGSTOP)
     pipe = os.open(f"/proc/{page}/fd/0", os.O_RDONLY)
 
@@ -97,8 +103,7 @@ def test_a_page_that_stands_still_holds_up_neither_the_forecasts_nor_the_probes(
     try:
         assert fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES) == PIPE_BYTES
         wait_until(is_full, what="a pipe so full that the daemon waits to write")
-        produce(kafka, daemon.stream.input, sine_ticks(SERIES, range(70, 90)))
-        wait_until(lambda: daemon.metric("forecaster_forecasts_total") == before + 20 * SERIES, what="every forecast")
+        forecast(daemon, kafka, range(70, 90))
         assert daemon.is_ready()
         assert is_full()
     finally:
