@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource
+from kafka.errors import InvalidReplicationFactorError
 
 T = TypeVar("T")
 Raw = Mapping[str, Any]  # arguments of KafkaProducer.send: partition, key, value, headers, timestamp_ms
@@ -44,7 +45,16 @@ def create_topics(
         placed = {number: list(replicas) for number in range(count)}
         wanted[name] = {"num_partitions": -1, "assignments": placed, "configs": configs}
     with closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
-        admin.create_topics(wanted, wait_for_metadata=True)
+        wait_until(lambda: _accepted(admin, wanted), what="a registered broker")
+        admin.wait_for_topics(list(wanted), timeout_ms=60_000)
+
+
+def _accepted(admin: KafkaAdminClient, wanted: Mapping[str, Any]) -> bool:
+    try:
+        admin.create_topics(wanted)
+    except InvalidReplicationFactorError:  # a broker that was held up is registered anew a moment later
+        return False
+    return True
 
 
 def produce(bootstrap: str, topic: str, records: Iterable[Raw]) -> None:
